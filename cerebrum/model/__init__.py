@@ -1,0 +1,1 @@
+"""Nouns, units, errors and protocols. Imports nothing of ours."""

@@ -1,0 +1,204 @@
+"""Tasks, jobs and the columnar table that holds a million of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerebrum.model.constraints import UNCONSTRAINED, Constraints
+from cerebrum.model.errors import InputError
+from cerebrum.model.resources import Resources
+
+MAX_TASKS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClass:
+    """What filters and scorers may look at; tasks of one class are interchangeable to them.
+
+    `gpu_models` lists the GPU models a task accepts; empty accepts any.
+    """
+
+    resources: Resources = field(default_factory=Resources)
+    gpu_models: tuple[str, ...] = ()
+    constraints: Constraints = UNCONSTRAINED
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One schedulable unit.
+
+    `submit_s` seconds from the scenario's start; `duration_s` run time at speed 1 (inf: runs until
+    the scenario ends); `requested_s` the user's own estimate of it, what backfilling may see (NaN:
+    the true duration); higher `priority` goes first; tasks of one `job` that is a gang start
+    together or not at all; `preemptible` tasks may be stopped for a higher priority.
+    """
+
+    name: str
+    task_class: TaskClass = field(default_factory=TaskClass)
+    submit_s: float = 0.0
+    duration_s: float = math.inf
+    requested_s: float = math.nan
+    priority: int = 0
+    job: str = ""
+    preemptible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Tasks submitted together. `gang` tasks start in one decision, at least this many (0: any)."""
+
+    name: str
+    gang: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskTable(Sequence[Task]):
+    """Tasks by column: row i of every array is task i. Behaves as a sequence of `Task`.
+
+    `class_id` indexes `classes`, `job_id` indexes `jobs` (-1: none). Built by `build`, which
+    validates, or `from_tasks`.
+    """
+
+    names: Sequence[str]
+    classes: tuple[TaskClass, ...]
+    class_id: NDArray[np.int32]
+    submit_s: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+    requested_s: NDArray[np.float64]
+    priority: NDArray[np.int32]
+    job_id: NDArray[np.int32]
+    jobs: tuple[Job, ...]
+    preemptible: NDArray[np.bool_]
+
+    @classmethod
+    def build(
+        cls,
+        names: Sequence[str],
+        classes: Sequence[TaskClass],
+        class_id: Sequence[int] | NDArray[np.integer],
+        submit_s: Sequence[float] | NDArray[np.floating],
+        duration_s: Sequence[float] | NDArray[np.floating] | float = math.inf,
+        requested_s: Sequence[float] | NDArray[np.floating] | float = math.nan,
+        priority: Sequence[int] | NDArray[np.integer] | int = 0,
+        job_id: Sequence[int] | NDArray[np.integer] | int = -1,
+        jobs: Sequence[Job] = (),
+        preemptible: Sequence[bool] | NDArray[np.bool_] | bool = True,
+    ) -> TaskTable:
+        """A validated table; scalars apply to every task. Raises `InputError` naming the task."""
+        n = len(names)
+        if n > MAX_TASKS:
+            raise InputError(f"expected at most {MAX_TASKS:,} tasks, got {n:,}")
+
+        def column(values: object, dtype: type) -> NDArray[np.generic]:
+            return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype), (n,)))
+
+        table = cls(
+            names=names,
+            classes=tuple(classes),
+            class_id=column(class_id, np.int32),  # type: ignore[arg-type]
+            submit_s=column(submit_s, np.float64),  # type: ignore[arg-type]
+            duration_s=column(duration_s, np.float64),  # type: ignore[arg-type]
+            requested_s=column(requested_s, np.float64),  # type: ignore[arg-type]
+            priority=column(priority, np.int32),  # type: ignore[arg-type]
+            job_id=column(job_id, np.int32),  # type: ignore[arg-type]
+            jobs=tuple(jobs),
+            preemptible=column(preemptible, np.bool_),  # type: ignore[arg-type]
+        )
+        table._validate()
+        return table
+
+    @classmethod
+    def from_tasks(cls, tasks: Sequence[Task], gangs: Mapping[str, int] | None = None) -> TaskTable:
+        """A table of `tasks`; `gangs` maps a job's name to how many must start together."""
+        classes: dict[TaskClass, int] = {}
+        jobs: dict[str, int] = {}
+        for task in tasks:
+            classes.setdefault(task.task_class, len(classes))
+            if task.job:
+                jobs.setdefault(task.job, len(jobs))
+        sizes = gangs or {}
+        return cls.build(
+            names=[task.name for task in tasks],
+            classes=list(classes),
+            class_id=[classes[task.task_class] for task in tasks],
+            submit_s=[task.submit_s for task in tasks],
+            duration_s=[task.duration_s for task in tasks],
+            requested_s=[task.requested_s for task in tasks],
+            priority=[task.priority for task in tasks],
+            job_id=[jobs.get(task.job, -1) for task in tasks],
+            jobs=[Job(name, sizes.get(name, 0)) for name in jobs],
+            preemptible=[task.preemptible for task in tasks],
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> TaskTable: ...
+    def __getitem__(self, index: int | slice) -> Task | TaskTable:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        job = int(self.job_id[index])
+        return Task(
+            name=self.names[index],
+            task_class=self.classes[int(self.class_id[index])],
+            submit_s=float(self.submit_s[index]),
+            duration_s=float(self.duration_s[index]),
+            requested_s=float(self.requested_s[index]),
+            priority=int(self.priority[index]),
+            job=self.jobs[job].name if job >= 0 else "",
+            preemptible=bool(self.preemptible[index]),
+        )
+
+    def __iter__(self) -> Iterator[Task]:
+        return (self[i] for i in range(len(self)))
+
+    def take(self, rows: NDArray[np.integer], names: Sequence[str] | None = None) -> TaskTable:
+        """The tasks at `rows`, in that order; give `names` when a row is taken twice."""
+        return TaskTable.build(
+            names=[self.names[int(i)] for i in rows] if names is None else names,
+            classes=self.classes,
+            class_id=self.class_id[rows],
+            submit_s=self.submit_s[rows],
+            duration_s=self.duration_s[rows],
+            requested_s=self.requested_s[rows],
+            priority=self.priority[rows],
+            job_id=self.job_id[rows],
+            jobs=self.jobs,
+            preemptible=self.preemptible[rows],
+        )
+
+    def request(self, name: str) -> NDArray[np.int64]:
+        """One resource of every task, such as `cpu_milli` or `gpu_milli_total`: int64[tasks]."""
+        amounts = [getattr(c.resources, name) for c in self.classes]
+        return np.asarray(amounts, np.int64)[self.class_id] if amounts else np.zeros(0, np.int64)
+
+    def _validate(self) -> None:
+        n_classes, n_jobs = len(self.classes), len(self.jobs)
+        checks = (
+            ("submit_s", ~(np.isfinite(self.submit_s) & (self.submit_s >= 0)), "finite, >= 0"),
+            ("duration_s", ~(self.duration_s >= 0), ">= 0 or inf"),
+            ("requested_s", ~(np.isnan(self.requested_s) | (self.requested_s >= 0)), ">= 0"),
+            ("class_id", (self.class_id < 0) | (self.class_id >= n_classes), f"0..{n_classes - 1}"),
+            ("job_id", (self.job_id < -1) | (self.job_id >= n_jobs), f"-1..{n_jobs - 1}"),
+        )
+        for name, wrong, expected in checks:
+            if wrong.any():
+                i = int(np.argmax(wrong))
+                raise InputError(
+                    f"task {self.names[i]!r}: expected {expected}, got {getattr(self, name)[i]}"
+                ).at(field=name)
+        if len(set(self.names)) != len(self.names):
+            seen: set[str] = set()
+            for name in self.names:
+                if name in seen:
+                    raise InputError(f"task {name!r} is named twice").at(field="name")
+                seen.add(name)
