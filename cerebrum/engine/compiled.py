@@ -1,0 +1,193 @@
+# pyright: basic
+"""Numba, kept in one place: compile with a cache that survives clones, call scorers by address.
+
+Traps this file removes:
+- Numba's file cache is keyed by path and modification time, so every clone compiles again, and it
+  looks at one file only, so a kernel keeps calling the old version of a helper in another file.
+  Ours is keyed by the content of all files a kernel can call.
+- Passing many arrays to a compiled function costs Python 10 us an array. Kernels take one array
+  of addresses instead: 0.5 us.
+- A scorer passed as a function would compile the whole engine again for each policy. It is passed
+  as an address, so the engine is compiled once and a scorer alone takes its own second.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import caching, cgutils, config
+from numba.extending import intrinsic
+
+from cerebrum.model.errors import ConfigError
+from cerebrum.model.layout import NODE, TASK
+
+JIT = not config.DISABLE_JIT
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+NODE_REC = numba.from_dtype(NODE)
+TASK_REC = numba.from_dtype(TASK)
+SCORER = types.float64(NODE_REC, NODE_REC, TASK_REC, types.Array(TASK_REC, 1, "C"))
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cerebrum" / "kernels"
+
+
+@functools.cache
+def _engine_digest() -> bytes:
+    """Changes when any file changes whose code a kernel may have compiled in."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted([*_PACKAGE.glob("engine/*.py"), _PACKAGE / "model/layout.py"]):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+class _ContentLocator(caching._CacheLocator):
+    """Cache place and stamp from the content of the source, not from its path and time."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        self._line = py_func.__code__.co_firstlineno
+        source = Path(py_file).read_bytes()
+        self._stamp = hashlib.blake2b(source + _engine_digest(), digest_size=8).hexdigest()
+        self._folder = cache_folder() / f"{Path(py_file).stem}-{self._stamp}"
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> _ContentLocator | None:
+        ours = getattr(py_func, "__cerebrum__", False)
+        if not (ours or Path(py_file).resolve().is_relative_to(_PACKAGE)):
+            return None
+        try:
+            locator = cls(py_func, py_file)
+            locator.ensure_cache_path()
+        except OSError:
+            return None  # Numba's own locators, or no cache at all: slower, never wrong
+        return locator
+
+
+caching.CacheImpl._locator_classes.insert(0, _ContentLocator)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile for the engine: cached on disk, IEEE arithmetic as written (no fastmath)."""
+    return numba.njit(cache=True)(function)
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def _call(typingctx: Any, address: Any, before: Any, after: Any, task: Any, typical: Any) -> Any:
+    signature = types.float64(types.int64, *SCORER.args)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        inner = [context.get_value_type(kind) for kind in signature.args[1:]]
+        function = ir.FunctionType(ir.DoubleType(), inner)
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+
+    return signature, codegen
+
+
+_interpreted: list[Callable[..., float]] = []  # scorers when Numba is switched off
+
+if JIT:
+
+    @kernel
+    def call_scorer(address, before, after, task, typical):
+        """Score by the address of a compiled scorer."""
+        return _call(address, before, after, task, typical)
+
+    @kernel
+    def pointer(address):
+        """A void pointer, for `carray`."""
+        return _pointer(address)
+
+else:
+
+    def call_scorer(address, before, after, task, typical):
+        """Score by index into the list of Python scorers."""
+        return _interpreted[address](before, after, task, typical)
+
+    def pointer(address):
+        """Never called: kernels get the arrays themselves when Numba is off."""
+        raise NotImplementedError
+
+
+class Scorer:
+    """A function of one node row and one task class, compiled on first use.
+
+    `score(before, after, task, typical) -> float`, higher wins; see `cerebrum.model.layout`. It may
+    call other Numba functions, must not treat GPUs of one node differently by index, and gives the
+    same number for the same arguments.
+    """
+
+    def __init__(self, function: Callable[..., float], name: str | None = None) -> None:
+        wanted = ["before", "after", "task", "typical"]
+        given = list(inspect.signature(function).parameters)
+        if len(given) != len(wanted):
+            raise ConfigError(
+                f"a scorer takes ({', '.join(wanted)}), this one takes ({', '.join(given)})"
+            ).at(field=getattr(function, "__name__", "scorer"))
+        self.name = name or function.__name__
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where kernels find it; compiles (or loads from the cache) on first access."""
+        if not JIT:
+            _interpreted.append(self.function)
+            return len(_interpreted) - 1
+        self.function.__cerebrum__ = True  # type: ignore[attr-defined]
+        try:
+            self._compiled = numba.cfunc(SCORER, cache=True)(self.function)
+        except numba.errors.NumbaError as problem:
+            reason = str(problem).strip().splitlines()
+            raise ConfigError(f"cannot be compiled by Numba: {' '.join(reason)[:400]}").at(
+                field=self.name
+            ) from problem
+        return self._compiled.address
+
+    def __call__(self, before: Any, after: Any, task: Any, typical: Any) -> float:
+        return self.function(before, after, task, typical)
+
+
+def scorer(function: Callable[..., float]) -> Scorer:
+    """Decorator: make a plain function a scorer of the incremental engine."""
+    return Scorer(function)
+
+
+def addresses(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Address and length of each array, as kernels unpack them. The caller keeps them alive."""
+    table = np.empty(2 * len(arrays), np.int64)
+    table[0::2] = [array.ctypes.data for array in arrays]
+    table[1::2] = [len(array) for array in arrays]
+    return table

@@ -1,0 +1,204 @@
+# pyright: basic
+"""Kernels on one node and one task class: does it fit, on which GPUs, what is left afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cerebrum.engine.compiled import kernel
+from cerebrum.model.resources import MAX_EXTENDED
+
+# Rules for choosing GPUs on a node.
+BEST_FIT, WORST_FIT, FIRST_FIT, RANDOM_FIT, BY_SCORE, FIRST_USED = 0, 1, 2, 3, 4, 5
+
+
+@kernel
+def mix(key, counter):
+    """A 64-bit hash of two integers (splitmix64): the same draw for the same seed and decision."""
+    z = np.uint64(key) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@kernel
+def below(draw, n):
+    """A draw from 0..n-1."""
+    return np.int64(draw % np.uint64(n))
+
+
+@kernel
+def accepts_model(node, task):
+    """Whether the task may run on the node's GPU model."""
+    return task.gpu_models == -1 or (
+        node.gpu_model >= 0 and (task.gpu_models >> node.gpu_model) & 1 == 1
+    )
+
+
+@kernel
+def gpus_with(node, milli):
+    """How many GPUs have at least `milli` left."""
+    count = 0
+    for g in range(node.gpu_count):
+        if node.gpu_free[g] >= milli:
+            count += 1
+    return count
+
+
+@kernel
+def fits(node, task):
+    """Whether the node has room now, by every resource."""
+    if node.cpu_free < task.cpu_milli or node.memory_free < task.memory_mib:
+        return False
+    if node.slots_free < 1 or node.cache_ways_free < task.cache_ways:
+        return False
+    if task.gpu_count > 0:
+        if node.gpu_free_sum < task.gpu_milli * task.gpu_count or not accepts_model(node, task):
+            return False
+        if gpus_with(node, task.gpu_milli) < task.gpu_count:
+            return False
+    for i in range(MAX_EXTENDED):
+        if node.extended_free[i] < task.extended[i]:
+            return False
+    return True
+
+
+@kernel
+def refusals(node, task):
+    """Every reason the node has no room for the task, as Refusal bits; 0 exactly when `fits`."""
+    bits = 0
+    if node.cpu_free < task.cpu_milli:
+        bits |= 1
+    if node.memory_free < task.memory_mib:
+        bits |= 2
+    if node.slots_free < 1:
+        bits |= 4
+    if task.gpu_count > 0:
+        if node.gpu_count < task.gpu_count:
+            bits |= 8
+        elif gpus_with(node, task.gpu_milli) < task.gpu_count:
+            bits |= 16
+        if not accepts_model(node, task):
+            bits |= 32
+    if node.cache_ways_free < task.cache_ways:
+        bits |= 64
+    for i in range(MAX_EXTENDED):
+        if node.extended_free[i] < task.extended[i]:
+            bits |= 128
+    return bits
+
+
+@kernel
+def choose_gpus(node, task, rule, draw):
+    """The GPUs a fitting task gets, as a bit mask. Ties go to the lowest index.
+
+    Best fit takes the GPUs with least left that fit, worst fit those with most, first fit the
+    lowest indices, first used the lowest one that is in use, random fit draws. Whole GPUs are
+    alike, so any rule but random takes the first of them.
+    """
+    mask = 0
+    for taken in range(task.gpu_count):
+        if rule == RANDOM_FIT:
+            skip = below(mix(draw, taken + 1), gpus_with(node, task.gpu_milli) - taken)
+        best, best_key = -1, 0
+        for g in range(node.gpu_count):
+            left = node.gpu_free[g]
+            if (mask >> g) & 1 or left < task.gpu_milli:
+                continue
+            key = 0
+            if rule == BEST_FIT or rule == BY_SCORE:
+                key = -left
+            elif rule == WORST_FIT:
+                key = left
+            elif rule == FIRST_USED:
+                key = 1 if left < 1000 else 0
+            elif rule == RANDOM_FIT:
+                key = 1 if skip == 0 else 0
+                skip -= 1
+            if best < 0 or key > best_key:
+                best, best_key = g, key
+        mask |= 1 << best
+    return mask
+
+
+@kernel
+def take(node, task, gpus, ways):
+    """Subtract the task from the node; `gpus` is the mask it gets."""
+    node.cpu_free -= task.cpu_milli
+    node.memory_free -= task.memory_mib
+    node.slots_free -= 1
+    node.cache_ways_free -= ways
+    for i in range(MAX_EXTENDED):
+        node.extended_free[i] -= task.extended[i]
+    if task.gpu_count > 0:
+        node.gpu_kinds[task.gpu_kind] += 1
+        for g in range(node.gpu_count):
+            if (gpus >> g) & 1:
+                node.gpu_free[g] -= task.gpu_milli
+                node.gpu_free_sum -= task.gpu_milli
+
+
+@kernel
+def give_back(node, task, gpus, ways):
+    """The exact reverse of `take`."""
+    node.cpu_free += task.cpu_milli
+    node.memory_free += task.memory_mib
+    node.slots_free += 1
+    node.cache_ways_free += ways
+    for i in range(MAX_EXTENDED):
+        node.extended_free[i] += task.extended[i]
+    if task.gpu_count > 0:
+        node.gpu_kinds[task.gpu_kind] -= 1
+        for g in range(node.gpu_count):
+            if (gpus >> g) & 1:
+                node.gpu_free[g] += task.gpu_milli
+                node.gpu_free_sum += task.gpu_milli
+
+
+@kernel
+def fragmentation(node, typical):
+    """F_n: expected GPU thousandths of the node that a typical task could not use.
+
+    FGD (USENIX ATC'23), section 4: for each typical class, all that is left if the class cannot run
+    here or needs no GPU, otherwise what is left on GPUs too small for it; weighted by popularity.
+    Sums are of whole numbers, so the order of `typical` does not change the result; `typical` is
+    sorted by `gpu_milli` so that classes asking the same per GPU share one pass over the GPUs.
+    """
+    rest = node.gpu_free_sum
+    if rest == 0:
+        return 0.0
+    total, weight = 0.0, 0.0
+    seen, enough, unusable = -1, 0, 0
+    for m in range(len(typical)):
+        task = typical[m]
+        weight += task.popularity
+        if task.gpu_count == 0:
+            total += task.popularity * rest
+            continue
+        if task.gpu_milli != seen:
+            seen, enough, unusable = task.gpu_milli, 0, 0
+            for g in range(node.gpu_count):
+                left = node.gpu_free[g]
+                if left >= seen:
+                    enough += 1
+                else:
+                    unusable += left
+        if enough < task.gpu_count or node.cpu_free < task.cpu_milli:
+            total += task.popularity * rest
+        elif not accepts_model(node, task):
+            total += task.popularity * rest
+        else:
+            total += task.popularity * unusable
+    return total / weight
+
+
+@kernel
+def power_w(node):
+    """Watts the node draws by its power model (PWR, arXiv 2412.17484): packages and GPUs in use."""
+    package = node.cpu_package_milli
+    busy = (node.cpu_milli - node.cpu_free + package - 1) // package
+    packages = (node.cpu_milli + package - 1) // package
+    watts = busy * node.cpu_full_w + (packages - busy) * node.cpu_idle_w
+    for g in range(node.gpu_count):
+        watts += node.gpu_idle_w if node.gpu_free[g] == 1000 else node.gpu_full_w
+    return watts

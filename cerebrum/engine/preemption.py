@@ -1,0 +1,97 @@
+# pyright: basic
+"""Whom to stop so that a more important task fits, in the order kube-scheduler prefers.
+
+On each node: imagine every preemptible task of lower priority gone; if the task then fits, put them
+back one by one, most important first, as long as it still fits. What stays out are the victims. The
+best node has the lowest highest victim priority, then the lowest sum, then the fewest victims, then
+the lowest row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cerebrum.engine.compiled import kernel
+from cerebrum.engine.placement import choose_gpus, fits, give_back, take
+from cerebrum.engine.scoring import admits, unpack_memo
+from cerebrum.engine.state import unpack_state
+
+
+@kernel
+def _let_go(s, node, running, first, end, priority):
+    """Give back everything of lower priority; returns how many there were."""
+    count = 0
+    for i in range(first, end):
+        task = running[i]
+        if s.t_priority[task] < priority:
+            give_back(node, s.classes[s.t_class[task]], s.t_gpus[task], s.t_ways[task])
+            count += 1
+    return count
+
+
+@kernel
+def _reprieve(s, node, wanted, running, first, end, priority, victim):
+    """Put tasks back while `wanted` still fits. Marks victims; returns (highest, sum, count)."""
+    highest, total, count = np.int64(-(2**31)), np.int64(0), np.int64(0)
+    for i in range(first, end):
+        task = running[i]
+        victim[i] = 0
+        if s.t_priority[task] >= priority:
+            continue
+        task_class = s.classes[s.t_class[task]]
+        take(node, task_class, s.t_gpus[task], s.t_ways[task])
+        if not fits(node, wanted):
+            give_back(node, task_class, s.t_gpus[task], s.t_ways[task])
+            victim[i] = 1
+            highest = max(highest, np.int64(s.t_priority[task]))
+            total += s.t_priority[task]
+            count += 1
+    return highest, total, count
+
+
+@kernel
+def find_victims(s, m, task, running, victim):
+    """The best node for `task` with victims marked in `victim`; -1 if none helps.
+
+    `running` preemptible tasks sorted by row, then priority descending, then start. The node as it
+    would be without the victims is left in `m.scratch[1]`.
+    """
+    wanted, priority = s.classes[s.t_class[task]], s.t_priority[task]
+    best = np.int64(-1)
+    best_key = (np.int64(0), np.int64(0), np.int64(0))
+    best_first, best_end = 0, 0
+    first = 0
+    while first < len(running):
+        row = s.t_row[running[first]]
+        end = first
+        while end < len(running) and s.t_row[running[end]] == row:
+            end += 1
+        if admits(s, wanted, row):
+            m.scratch[1] = s.nodes[row]
+            node = m.scratch[1]
+            if _let_go(s, node, running, first, end, priority) and fits(node, wanted):
+                key = _reprieve(s, node, wanted, running, first, end, priority, victim)
+                if best < 0 or key < best_key:
+                    best, best_key, best_first, best_end = np.int64(row), key, first, end
+        first = end
+    if best >= 0:
+        m.scratch[1] = s.nodes[best]
+        node = m.scratch[1]
+        _let_go(s, node, running, best_first, best_end, priority)
+        _reprieve(s, node, wanted, running, best_first, best_end, priority, victim)
+        victim[:best_first] = 0
+        victim[best_end:] = 0
+    return best
+
+
+@kernel
+def plan(state_handle, memo_handle, task, running, victim):
+    """`find_victims` for Python."""
+    s, m = unpack_state(state_handle), unpack_memo(memo_handle)
+    return find_victims(s, m, task, running, victim)
+
+
+@kernel
+def gpus_after(scratch, classes, class_id, rule):
+    """GPU mask on the node that `find_victims` left in `scratch[1]`; by best fit if by score."""
+    return choose_gpus(scratch[1], classes[class_id], rule, np.uint64(class_id))

@@ -1,0 +1,176 @@
+# pyright: basic
+"""The engine's whole state: one table of arrays, one row per node, task class, task or job.
+
+`State` is what kernels see. `Table` owns the arrays, grows them, and hands kernels their addresses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray
+
+from cerebrum.engine.compiled import JIT, addresses, kernel, pointer
+from cerebrum.model.events import EVENT
+from cerebrum.model.layout import NODE, TASK
+
+
+class State(NamedTuple):
+    """Arrays by name. n nodes, c task classes, k constraint sets, t tasks, j jobs.
+
+    `present` n: 1 there, 0 removed; `cordoned` n. `forbidden` k x n, row-major with stride
+    `counts[ROWS]`: Refusal bits >> 8 of label and taint filters; `preference`, `disliked` alike.
+    `t_*` one entry a task, `j_*` one a job; members of job j are
+    `members[j_first[j] : j_first[j] + j_size[j]]`. `changed` ring of changed rows, `changed_at` the
+    version of a row's latest change. `log` the event log. `counts` see the constants below.
+    """
+
+    nodes: np.ndarray
+    rank: np.ndarray
+    present: np.ndarray
+    cordoned: np.ndarray
+    changed_at: np.ndarray
+    classes: np.ndarray
+    forbidden: np.ndarray
+    preference: np.ndarray
+    disliked: np.ndarray
+    typical: np.ndarray
+    t_class: np.ndarray
+    t_state: np.ndarray
+    t_row: np.ndarray
+    t_gpus: np.ndarray
+    t_ways: np.ndarray
+    t_priority: np.ndarray
+    t_job: np.ndarray
+    t_attempts: np.ndarray
+    t_refused: np.ndarray
+    t_submit: np.ndarray
+    t_duration: np.ndarray
+    t_started: np.ndarray
+    t_not_before: np.ndarray
+    j_gang: np.ndarray
+    j_first: np.ndarray
+    j_size: np.ndarray
+    members: np.ndarray
+    pending: np.ndarray
+    changed: np.ndarray
+    log: np.ndarray
+    counts: np.ndarray
+    clock: np.ndarray
+
+
+DTYPES: dict[str, Any] = {
+    "nodes": NODE, "rank": np.int64, "present": np.uint8, "cordoned": np.uint8,
+    "changed_at": np.int64, "classes": TASK, "forbidden": np.uint8, "preference": np.int32,
+    "disliked": np.int32, "typical": TASK, "t_class": np.int32, "t_state": np.int8,
+    "t_row": np.int32, "t_gpus": np.int32, "t_ways": np.int8, "t_priority": np.int32,
+    "t_job": np.int32, "t_attempts": np.int32, "t_refused": np.uint8, "t_submit": np.float64,
+    "t_duration": np.float64, "t_started": np.float64, "t_not_before": np.float64,
+    "j_gang": np.int32, "j_first": np.int32, "j_size": np.int32, "members": np.int32,
+    "pending": np.int32, "changed": np.int32, "log": EVENT, "counts": np.int64,
+    "clock": np.float64,
+}  # fmt: skip
+
+# Places in `counts`.
+ROWS = 0  # node rows in use; also the stride of forbidden, preference, disliked
+PENDING = 1  # entries of `pending`, including those that left the queue
+GONE = 2  # entries of `pending` that left the queue
+VERSION = 3  # changes of node rows so far
+FREED = 4  # changes that can make room: releases, nodes that join or change
+LOGGED = 5  # rows of `log` written
+RUNNING = 6  # bound or running tasks
+TERMINAL = 7  # tasks in a terminal state
+MAX_ATTEMPTS = 8
+DECISIONS = 9  # decisions taken; numbers the random draws
+SORTED_RANK = 10  # 1 while rank ascends with the row, so the first best row is the lowest rank
+TYPICAL = 11  # 1 if fragmentation is kept
+LABELLED = 12  # 1 if any constraint set has preferences or disliked taints
+N_COUNTS = 16
+
+NOW = 0  # place in `clock`
+
+if JIT:
+    _NODE, _TASK, _EVENT = NODE, TASK, EVENT
+
+    @kernel
+    def unpack_state(a):
+        """The state behind a table of addresses."""
+        return State(
+            carray(pointer(a[0]), a[1], _NODE),
+            carray(pointer(a[2]), a[3], np.int64),
+            carray(pointer(a[4]), a[5], np.uint8),
+            carray(pointer(a[6]), a[7], np.uint8),
+            carray(pointer(a[8]), a[9], np.int64),
+            carray(pointer(a[10]), a[11], _TASK),
+            carray(pointer(a[12]), a[13], np.uint8),
+            carray(pointer(a[14]), a[15], np.int32),
+            carray(pointer(a[16]), a[17], np.int32),
+            carray(pointer(a[18]), a[19], _TASK),
+            carray(pointer(a[20]), a[21], np.int32),
+            carray(pointer(a[22]), a[23], np.int8),
+            carray(pointer(a[24]), a[25], np.int32),
+            carray(pointer(a[26]), a[27], np.int32),
+            carray(pointer(a[28]), a[29], np.int8),
+            carray(pointer(a[30]), a[31], np.int32),
+            carray(pointer(a[32]), a[33], np.int32),
+            carray(pointer(a[34]), a[35], np.int32),
+            carray(pointer(a[36]), a[37], np.uint8),
+            carray(pointer(a[38]), a[39], np.float64),
+            carray(pointer(a[40]), a[41], np.float64),
+            carray(pointer(a[42]), a[43], np.float64),
+            carray(pointer(a[44]), a[45], np.float64),
+            carray(pointer(a[46]), a[47], np.int32),
+            carray(pointer(a[48]), a[49], np.int32),
+            carray(pointer(a[50]), a[51], np.int32),
+            carray(pointer(a[52]), a[53], np.int32),
+            carray(pointer(a[54]), a[55], np.int32),
+            carray(pointer(a[56]), a[57], np.int32),
+            carray(pointer(a[58]), a[59], _EVENT),
+            carray(pointer(a[60]), a[61], np.int64),
+            carray(pointer(a[62]), a[63], np.float64),
+        )
+
+else:
+
+    def unpack_state(a):
+        """With Numba off, kernels are handed the State itself."""
+        return a
+
+
+class Table:
+    """Owns the arrays of a `State`; `handle` is what kernels take."""
+
+    def __init__(self, **sizes: int) -> None:
+        self.state = State(**{name: _zeros(name, sizes.get(name, 0)) for name in State._fields})
+        self._refresh()
+
+    def replace(self, **arrays: np.ndarray) -> None:
+        """Put other arrays in; dtypes are enforced."""
+        checked = {name: np.ascontiguousarray(a, _dtype(name)) for name, a in arrays.items()}
+        self.state = self.state._replace(**checked)
+        self._refresh()
+
+    def grow(self, name: str, size: int, fill: float = 0) -> None:
+        """Make room for at least `size` entries (doubling), keeping what is there."""
+        old = getattr(self.state, name)
+        if len(old) >= size:
+            return
+        new = _zeros(name, max(size, 2 * len(old), 16))
+        if fill:
+            new[:] = fill
+        new[: len(old)] = old
+        self.replace(**{name: new})
+
+    def _refresh(self) -> None:
+        self.handle = addresses(tuple(self.state)) if JIT else self.state
+
+
+def _dtype(name: str) -> Any:
+    dtype = np.dtype(DTYPES[name])
+    # Attribute access on records needs np.record once Numba no longer provides it.
+    return np.dtype((np.record, dtype)) if dtype.names and not JIT else dtype
+
+
+def _zeros(name: str, size: int) -> np.ndarray:
+    return np.zeros(size, _dtype(name))

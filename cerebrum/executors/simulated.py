@@ -1,0 +1,203 @@
+"""The simulated executor: virtual time. Binds start at once, tasks end after their duration.
+
+`Simulation` steps from decision point to decision point, so a training environment, a replay and
+`simulate` are the same thing. `run` drives a policy; incremental policies on scenarios without node
+events take the engine's compiled loop, which gives the same log.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import numpy as np
+
+from cerebrum.engine import decide as kernels
+from cerebrum.engine import state as at
+from cerebrum.engine.compiled import JIT, addresses
+from cerebrum.engine.engine import Engine
+from cerebrum.engine.incremental import Incremental
+from cerebrum.model.decisions import Bind, Decision, Defer, Preempt, Reject, Wait
+from cerebrum.model.errors import InfeasibleDecision, InvalidEvent
+from cerebrum.model.events import Event, EventKind, TaskState
+from cerebrum.model.protocols import Policy
+from cerebrum.model.scenario import NodeChange, Scenario
+from cerebrum.model.snapshot import Snapshot
+
+_NODE_KIND = {
+    NodeChange.JOIN: EventKind.NODE_ADDED,
+    NodeChange.FAIL: EventKind.NODE_REMOVED,
+}
+_CHUNK = 200_000  # log rows between progress reports
+_MAX_DECISIONS = 10_000_000  # at one time: beyond this a policy goes round in circles
+
+Progress = Callable[[int, int], None]
+
+
+class Simulation:
+    """Virtual time over one scenario.
+
+    `next_snapshot()` applies what happens until there is something to decide, `act(decision)`
+    carries a decision out, `run(policy)` does both to the end. `rng` gives policies their key.
+    """
+
+    def __init__(self, scenario: Scenario, rng: np.random.Generator | None = None) -> None:
+        key = 0 if rng is None else int(rng.integers(2**62))
+        self.scenario = scenario
+        self.engine = Engine(scenario, key)
+        self._arrivals = np.argsort(scenario.tasks.submit_s, kind="stable").astype(np.int32)
+        self._arrived = 0
+        self._heap: list[tuple[float, int, int, int]] = []  # time, kind, subject, attempt
+        for index, change in enumerate(scenario.node_events):
+            kind = _NODE_KIND.get(change.change, EventKind.NODE_CHANGED)
+            heapq.heappush(self._heap, (change.time_s, int(kind), index, 0))
+
+    # -- stepping ---------------------------------------------------------------------------
+
+    def next_snapshot(self) -> Snapshot | None:
+        """The next decision point with tasks to place, or None when nothing will happen again."""
+        while self._advance():
+            snapshot = self.engine.snapshot()
+            if len(snapshot.pending):
+                return snapshot
+        return None
+
+    def act(self, decision: Decision) -> Snapshot:
+        """Carry out one decision now. Raises `InfeasibleDecision`; the state is then undefined."""
+        self._check_gangs(decision)
+        try:
+            for action in decision.actions:
+                self._perform(action)
+        except InvalidEvent as problem:
+            raise InfeasibleDecision(str(problem)) from problem
+        self.engine.table.state.counts[at.DECISIONS] += 1
+        self._start(decision)
+        return self.engine.snapshot()
+
+    def _advance(self) -> bool:
+        """Apply everything that happens at the next time; False when nothing does."""
+        arrivals, submit = self._arrivals, self.scenario.tasks.submit_s
+        times = [self._heap[0][0]] if self._heap else []
+        if self._arrived < len(arrivals):
+            times.append(float(submit[arrivals[self._arrived]]))
+        if not times:
+            return False
+        now = min(times)
+        while self._heap and self._heap[0][0] == now and self._heap[0][1] < EventKind.SUBMITTED:
+            self._happen(*heapq.heappop(self._heap))
+        while self._arrived < len(arrivals) and submit[arrivals[self._arrived]] == now:
+            self.engine.apply(Event(now, EventKind.SUBMITTED, int(arrivals[self._arrived])))
+            self._arrived += 1
+        return True
+
+    def _happen(self, time_s: float, kind: int, subject: int, attempt: int) -> None:
+        if kind >= EventKind.NODE_ADDED and kind <= EventKind.NODE_REMOVED:
+            self._change_node(time_s, EventKind(kind), subject)
+            return
+        s = self.engine.table.state
+        if kind == EventKind.FINISHED:
+            stale = s.t_attempts[subject] != attempt or s.t_state[subject] != TaskState.RUNNING
+            if stale:  # it was preempted or failed in the meantime
+                return
+        self.engine.apply(Event(time_s, EventKind(kind), subject))
+
+    def _change_node(self, time_s: float, kind: EventKind, index: int) -> None:
+        change = self.scenario.node_events[index]
+        if change.change in (NodeChange.FAIL, NodeChange.DRAIN):
+            row = self.engine.row_of(change.name)
+            ending = EventKind.FAILED if change.change == NodeChange.FAIL else EventKind.PREEMPTED
+            for task in np.flatnonzero(self.engine.table.state.t_row == row):
+                self.engine.apply(Event(time_s, ending, int(task)))
+        self.engine.apply(Event(time_s, kind, -1, value=float(index)))
+
+    # -- carrying out -----------------------------------------------------------------------
+
+    def _perform(self, action: object) -> None:
+        now, apply = self.engine.now_s, self.engine.apply
+        match action:
+            case Bind(task, row, gpus, ways):
+                apply(Event(now, EventKind.BOUND, task, row, gpus, cache_ways=ways))
+            case Preempt(task):
+                apply(Event(now, EventKind.PREEMPTED, task))
+            case Reject(task, reason):
+                apply(Event(now, EventKind.REJECTED, task, reason=reason))
+            case Wait(task, reason):
+                apply(Event(now, EventKind.UNSCHEDULABLE, task, reason=reason))
+            case Defer(task, until_s):
+                if not until_s > now:
+                    raise InfeasibleDecision(
+                        f"task {self.scenario.tasks.names[task]!r} is deferred to {until_s}, "
+                        f"which is not after now ({now})"
+                    )
+                apply(Event(now, EventKind.DEFERRED, task, value=until_s))
+                heapq.heappush(self._heap, (until_s, int(EventKind.TIMER_FIRED), task, 0))
+            case _:
+                raise InfeasibleDecision(f"not an action: {action!r}")
+
+    def _start(self, decision: Decision) -> None:
+        s, now = self.engine.table.state, self.engine.now_s
+        for action in decision.actions:
+            if isinstance(action, Bind):
+                task = action.task
+                length = float(s.t_duration[task] / s.nodes[action.row]["speed"])
+                self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
+                if length < np.inf:
+                    item = (now + length, int(EventKind.FINISHED), task, int(s.t_attempts[task]))
+                    heapq.heappush(self._heap, item)
+
+    def _check_gangs(self, decision: Decision) -> None:
+        """A gang starts as a whole: enough members bound by this decision or running already."""
+        jobs = self.scenario.tasks.job_id
+        bound = [action.task for action in decision.actions if isinstance(action, Bind)]
+        state = self.engine.table.state.t_state
+        for job in {int(jobs[task]) for task in bound if jobs[task] >= 0}:
+            need = self.scenario.tasks.jobs[job].gang
+            if need < 2:
+                continue
+            members = np.flatnonzero(jobs == job)
+            started = int(np.isin(state[members], (3, 4, 5)).sum())
+            started += sum(1 for task in bound if jobs[task] == job)
+            if started < need:
+                raise InfeasibleDecision(
+                    f"gang {self.scenario.tasks.jobs[job].name!r} needs {need} tasks at once, "
+                    f"{started} would run"
+                )
+
+    # -- running ----------------------------------------------------------------------------
+
+    def run(self, policy: Policy, progress: Progress | None = None, compiled: bool = True) -> None:
+        """Drive `policy` until nothing will happen again. `progress(events, tasks ended)`."""
+        plain = not self.scenario.node_events and not self._heap and self._arrived == 0
+        if compiled and JIT and plain and type(policy) is Incremental and not policy.rules.preempt:
+            self._run_compiled(policy, progress)
+            return
+        while (snapshot := self.next_snapshot()) is not None:
+            for _ in range(_MAX_DECISIONS):
+                decision = policy.decide(snapshot)
+                if not decision:
+                    break
+                snapshot = self.act(decision)
+            else:
+                raise InfeasibleDecision(f"policy {policy.name!r} never stops deciding")
+            if progress is not None:
+                progress(len(self.engine.log), int(self.engine.table.state.counts[at.TERMINAL]))
+
+    def _run_compiled(self, policy: Incremental, progress: Progress | None) -> None:
+        engine, n = self.engine, len(self._arrivals)
+        memo = policy.memo_handle(engine.snapshot())
+        gang = max(1, int(engine.table.state.j_size.max(initial=1)))
+        end_s, end_task = np.zeros(n + 1), np.zeros(n + 1, np.int32)
+        cursor = np.zeros(8, np.int64)
+        work = np.zeros(kernels.N_FOUND + 3 * gang, np.int64)
+        while True:
+            limit = len(engine.log) + _CHUNK if progress is not None else 2**62
+            arrays = (engine.table.handle, memo, self._arrivals, end_s, end_task, cursor)
+            table = np.concatenate([addresses(arrays), [limit], addresses((work,))])
+            kernels.run_one(table)
+            status = int(cursor[kernels.STATUS])
+            if progress is not None:
+                progress(len(engine.log), int(engine.table.state.counts[at.TERMINAL]))
+            if status == kernels.ENDED:
+                return
+            if status == kernels.LOG_FULL:
+                engine.make_room(2 * gang + 64)
