@@ -2,11 +2,11 @@
 """Numba, kept in one place: compile with a cache that survives clones, call scorers by address.
 
 Traps this file removes:
-- Numba's file cache is keyed by path and modification time, so every clone compiles again, and it
+- Numba's file cache lives in a folder named after the path, so every clone compiles again, and it
   looks at one file only, so a kernel keeps calling the old version of a helper in another file.
   Ours is keyed by the content of all files a kernel can call.
-- Passing many arrays to a compiled function costs Python 10 us an array. Kernels take one array
-  of addresses instead: 0.5 us.
+- Passing many arrays to a compiled function costs Python 10 us an array. Kernels take the address
+  of a table of them instead (`tables`): 0.5 us.
 - A scorer passed as a function would compile the whole engine again for each policy. It is passed
   as an address, so the engine is compiled once and a scorer alone takes its own second.
 """
@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import caching, cgutils, config
+from numba.core import caching, config
 from numba.extending import intrinsic
 
 from cerebrum.model.errors import ConfigError
@@ -97,14 +97,6 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), codegen
-
-
-@intrinsic
 def _call(typingctx: Any, address: Any, before: Any, after: Any, task: Any, typical: Any) -> Any:
     signature = types.float64(types.int64, *SCORER.args)
 
@@ -125,20 +117,11 @@ if JIT:
         """Score by the address of a compiled scorer."""
         return _call(address, before, after, task, typical)
 
-    @kernel
-    def pointer(address):
-        """A void pointer, for `carray`."""
-        return _pointer(address)
-
 else:
 
     def call_scorer(address, before, after, task, typical):
         """Score by index into the list of Python scorers."""
         return _interpreted[address](before, after, task, typical)
-
-    def pointer(address):
-        """Never called: kernels get the arrays themselves when Numba is off."""
-        raise NotImplementedError
 
 
 class Scorer:
@@ -168,7 +151,10 @@ class Scorer:
             return len(_interpreted) - 1
         self.function.__cerebrum__ = True  # type: ignore[attr-defined]
         try:
-            self._compiled = numba.cfunc(SCORER, cache=True)(self.function)
+            try:
+                self._compiled = numba.cfunc(SCORER, cache=True)(self.function)
+            except RuntimeError:  # typed into a shell: there is no file to keep it beside
+                self._compiled = numba.cfunc(SCORER)(self.function)
         except numba.errors.NumbaError as problem:
             reason = str(problem).strip().splitlines()
             raise ConfigError(f"cannot be compiled by Numba: {' '.join(reason)[:400]}").at(

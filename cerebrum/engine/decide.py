@@ -9,28 +9,26 @@ and departures with the same `apply` that Python uses, so both give the same log
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
-from cerebrum.engine.compiled import JIT, kernel, pointer
-from cerebrum.engine.placement import fits, refusals
-from cerebrum.engine.placement import give_back, take
+from cerebrum.engine.compiled import kernel
+from cerebrum.engine.placement import give_back, mix, take
 from cerebrum.engine.scoring import (
     DISCIPLINE,
     KEY,
-    admits,
     best_row,
-    catch_up,
     evaluate,
+    node_refusals,
+    scores_of,
     unpack_memo,
+    why_nowhere,
 )
-from cerebrum.engine.placement import mix
 from cerebrum.engine.state import (
     DECISIONS,
     FREED,
     LOGGED,
+    LOWEST,
     NOW,
     PENDING,
-    ROWS,
     unpack_state,
 )
 from cerebrum.engine.transitions import (
@@ -51,46 +49,6 @@ SKIP, BLOCK_QUEUE, GIVE_UP = 0, 1, 2  # disciplines: what happens when a task fi
 NOTHING, BINDS, REJECTS, WAITS = 0, 1, 2, 3
 WHAT, POSITION, TASK, REASON, N_BINDS = 0, 1, 2, 3, 4
 N_FOUND = 8
-
-
-@kernel
-def why_nowhere(s, task):
-    """The reason that keeps the task out: of the nodes refused for one reason alone, the commonest.
-
-    If every node is refused for several reasons, the commonest of all. Ties: the lowest bit.
-    """
-    alone = np.zeros(16, np.int64)
-    any_ = np.zeros(16, np.int64)
-    n = s.counts[ROWS]
-    nodes = 0
-    for row in range(n):
-        bits = node_refusals(s, task, row)
-        if bits < 0:
-            continue
-        nodes += 1
-        for b in range(13):
-            if (bits >> b) & 1:
-                any_[b] += 1
-                if bits == 1 << b:
-                    alone[b] += 1
-    if nodes == 0:
-        return 4096
-    b = np.argmax(alone)
-    if alone[b] == 0:
-        b = np.argmax(any_)
-    return 1 << b
-
-
-@kernel
-def node_refusals(s, task, row):
-    """All Refusal bits of one node for a task class; -1 for a node that is gone."""
-    if not s.present[row]:
-        return -1
-    bits = refusals(s.nodes[row], task)
-    bits |= np.int64(s.forbidden[task.constraints * s.counts[ROWS] + row]) << 8
-    if s.cordoned[row]:
-        bits |= 1024
-    return bits
 
 
 @kernel
@@ -185,7 +143,7 @@ def next_action(s, m, position, found, rows, masks, tasks, out):
             return
         if discipline == GIVE_UP or not s.t_refused[task]:
             if reason == 0:
-                reason = why_nowhere(s, s.classes[s.t_class[task]])
+                reason = why_nowhere(m, scores_of(s, m, s.t_class[task], out))
             found[WHAT] = REJECTS if discipline == GIVE_UP else WAITS
             found[REASON] = reason
             return
@@ -206,7 +164,7 @@ def node_scores(state_handle, memo_handle, task, row, out):
     s, m = unpack_state(state_handle), unpack_memo(memo_handle)
     task_class = s.classes[s.t_class[task]]
     bits = node_refusals(s, task_class, row)
-    if bits == 0 and admits(s, task_class, row) and fits(s.nodes[row], task_class):
+    if bits == 0:
         evaluate(s, m, row, task_class, mix(m.options[KEY], task * 1024), out)
     return bits
 
@@ -293,7 +251,9 @@ def run(state_handle, memo_handle, arrivals, end_s, end_task, cursor, limit, wor
                 apply(s, when, SUBMITTED, task, -1, 0, 0, 0, 0.0)
                 cursor[ARRIVAL] += 1
             cursor[4] = 1
-            position = 0
+            # What was refused before is refused still unless something was freed since.
+            again = s.counts[FREED] != cursor[5] or m.options[DISCIPLINE] == BLOCK_QUEUE
+            position = 0 if again else s.counts[LOWEST]
         while True:  # decide until there is nothing to do
             if s.counts[LOGGED] + 2 * gang + 2 > len(s.log):
                 cursor[STATUS], cursor[3] = LOG_FULL, 0
@@ -323,18 +283,4 @@ def run(state_handle, memo_handle, arrivals, end_s, end_task, cursor, limit, wor
                         cursor[ENDS] = n + 1
                         _sift_up(end_s, end_task, n)
         cursor[4] = 0
-
-
-@kernel
-def run_one(args):
-    """`run` for Python: every array by address."""
-    run(
-        carray(pointer(args[0]), args[1], np.int64),
-        carray(pointer(args[2]), args[3], np.int64),
-        carray(pointer(args[4]), args[5], np.int32),
-        carray(pointer(args[6]), args[7], np.float64),
-        carray(pointer(args[8]), args[9], np.int32),
-        carray(pointer(args[10]), args[11], np.int64),
-        args[12],
-        carray(pointer(args[13]), args[14], np.int64),
-    )
+        cursor[5], s.counts[LOWEST] = s.counts[FREED], s.counts[PENDING]

@@ -149,7 +149,9 @@ class Engine:
             for name, amount in r.extended:
                 out["extended"][self._extended_index(name)] = amount
             out["constraints"] = self._constraints.intern(task_class.constraints)
-            out["popularity"] = weights[i] if weights else 0.0
+        if len(weights):
+            records["popularity"] = _whole(np.asarray(weights, np.float64))
+            records["popularity_total"] = records["popularity"].sum()
         return records
 
     def _jobs(self) -> dict[str, NDArray[Any]]:
@@ -212,6 +214,24 @@ class Engine:
             )
         if self._leaving:
             self._see_off()
+
+    def replay(self, log: EventLog) -> None:
+        """Apply a whole log. Raises `InvalidEvent` at the first row that does not follow."""
+        rows, done = log.rows, 0
+        self.make_room(len(rows))
+        while done < len(rows):
+            if not self._leaving:  # nodes that leave are watched here, event by event
+                done += transitions.apply_many(self.table.handle, rows[done:])
+            if done < len(rows):
+                r = rows[done]
+                self.apply(
+                    Event(
+                        float(r["time_s"]), EventKind(int(r["kind"])), int(r["subject"]),
+                        int(r["row"]), int(r["gpus"]), int(r["reason"]), int(r["cache_ways"]),
+                        float(r["value"]),
+                    )
+                )  # fmt: skip
+                done += 1
 
     def _apply_node(self, event: Event) -> None:
         if not 0 <= int(event.value) < len(self.node_events):
@@ -399,6 +419,13 @@ class Engine:
             return None
         ring = np.arange(version, self.version) & (len(s.changed) - 1)
         return np.unique(s.changed[ring])
+
+
+def _whole(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Weights as whole numbers: counts stay as they are, fractions keep nine digits."""
+    if (weights == np.rint(weights)).all():
+        return weights.astype(np.int64)
+    return np.rint(weights / weights.sum() * 1e9).astype(np.int64)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -195,7 +195,8 @@ class Incremental:
         made_for = (id(table), rows, len(table.state.classes), snapshot.key)
         if self._made_for != made_for or self._table is not table:
             self._memo = self._make_memo(rows, len(table.state.classes), snapshot.key)
-            self._handle = addresses(tuple(self._memo)) if JIT else self._memo
+            self._addresses = addresses(tuple(self._memo))
+            self._handle = self._addresses.ctypes.data if JIT else self._memo
             self._made_for, self._table = made_for, table
         return self._handle
 
@@ -214,6 +215,8 @@ class Incremental:
         options[KEY] = key
         arrays = {
             "raw": np.zeros(slots * width),
+            "refused": np.zeros(slots * rows),
+            "tally": np.zeros(slots * 32),
             "best": np.full(slots * blocks, NOT),
             "slot_of": np.full(classes, -1),
             "class_of": np.full(slots, -1),

@@ -29,10 +29,8 @@ def below(draw, n):
 
 @kernel
 def accepts_model(node, task):
-    """Whether the task may run on the node's GPU model."""
-    return task.gpu_models == -1 or (
-        node.gpu_model >= 0 and (task.gpu_models >> node.gpu_model) & 1 == 1
-    )
+    """Whether the task may run on the node's GPU model; -1 has every bit set."""
+    return (task.gpu_models >> max(0, node.gpu_model)) & 1 == 1
 
 
 @kernel
@@ -159,37 +157,34 @@ def give_back(node, task, gpus, ways):
 def fragmentation(node, typical):
     """F_n: expected GPU thousandths of the node that a typical task could not use.
 
-    FGD (USENIX ATC'23), section 4: for each typical class, all that is left if the class cannot run
-    here or needs no GPU, otherwise what is left on GPUs too small for it; weighted by popularity.
-    Sums are of whole numbers, so the order of `typical` does not change the result; `typical` is
-    sorted by `gpu_milli` so that classes asking the same per GPU share one pass over the GPUs.
+    FGD (USENIX ATC'23), section 4: all that is left, less what each typical class could use, weighted
+    by popularity; a class that fits can use what is left on GPUs with enough for one share, a class
+    that does not fit here or needs no GPU nothing. Sums are of whole numbers, so equal nodes have
+    exactly equal fragmentation. `typical` is sorted by `gpu_milli`: CPU-only classes come first, and
+    classes asking the same per GPU share one pass over the GPUs.
     """
-    rest = node.gpu_free_sum
+    rest = np.int64(node.gpu_free_sum)
     if rest == 0:
         return 0.0
-    total, weight = 0.0, 0.0
-    seen, enough, unusable = -1, 0, 0
+    usable = np.int64(0)
+    seen, enough, milli = np.int32(0), np.int32(0), np.int32(0)
     for m in range(len(typical)):
         task = typical[m]
-        weight += task.popularity
         if task.gpu_count == 0:
-            total += task.popularity * rest
             continue
         if task.gpu_milli != seen:
-            seen, enough, unusable = task.gpu_milli, 0, 0
+            seen, enough, milli = task.gpu_milli, np.int32(0), np.int32(0)
             for g in range(node.gpu_count):
                 left = node.gpu_free[g]
-                if left >= seen:
-                    enough += 1
-                else:
-                    unusable += left
-        if enough < task.gpu_count or node.cpu_free < task.cpu_milli:
-            total += task.popularity * rest
-        elif not accepts_model(node, task):
-            total += task.popularity * rest
-        else:
-            total += task.popularity * unusable
-    return total / weight
+                fit = np.int32(left >= seen)
+                enough += fit
+                milli += fit * left
+            if enough == 0:
+                break  # the classes to come ask for more
+        ok = (enough >= task.gpu_count) & (node.cpu_free >= task.cpu_milli)
+        usable += np.int64(ok & accepts_model(node, task)) * task.popularity * milli
+    total = typical[0].popularity_total
+    return (rest * total - usable) / total
 
 
 @kernel

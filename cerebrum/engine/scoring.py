@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray
 
-from cerebrum.engine.compiled import JIT, call_scorer, kernel, pointer
-from cerebrum.engine.placement import BY_SCORE, below, choose_gpus, fits, mix, take
+from cerebrum.engine.compiled import call_scorer, kernel
+from cerebrum.engine.placement import BY_SCORE, below, choose_gpus, mix, refusals, take
 from cerebrum.engine.state import LABELLED, ROWS, SORTED_RANK, VERSION
+from cerebrum.engine.tables import opener, table_type
 from cerebrum.model.layout import NODE
 
 BLOCK = 64
@@ -28,7 +28,9 @@ PLAIN, MINMAX, MAX, MAX_REVERSED = 0, 1, 2, 3  # ways to normalise over the feas
 class Memo(NamedTuple):
     """Scores kept by a policy. m slots, k scorers (1 if their sum can be kept), n rows.
 
-    `raw` m x k x n; `best` m x blocks, the block maximum (only when the sum is kept); `slot_of` a
+    `raw` m x k x n; `refused` m x n, Refusal bits; `tally` m x 2 x 16, how many nodes a reason
+    refuses and how many it alone refuses; `best` m x blocks, the block maximum of `raw` (only when
+    the sum is kept); `slot_of` a
     class's slot (-1: none), `class_of` the reverse; `used` when a slot was last wanted; `version`
     how far a slot is up to date; `failed_at` FREED when a class last fitted nowhere; `seen` and
     `seen_row` a hash table of node states; `scorers` addresses, with `weights`, `normal` and
@@ -37,6 +39,8 @@ class Memo(NamedTuple):
     """
 
     raw: np.ndarray
+    refused: np.ndarray
+    tally: np.ndarray
     best: np.ndarray
     slot_of: np.ndarray
     class_of: np.ndarray
@@ -56,7 +60,7 @@ class Memo(NamedTuple):
 
 
 MEMO_DTYPES = {
-    "raw": np.float64, "best": np.float64, "slot_of": np.int32, "class_of": np.int32,
+    "raw": np.float64, "refused": np.int16, "tally": np.int32, "best": np.float64, "slot_of": np.int32, "class_of": np.int32,
     "used": np.int64, "version": np.int64, "failed_at": np.int64, "seen": np.int64,
     "seen_row": np.int32, "scorers": np.int64, "weights": np.float64, "normal": np.int64,
     "constant": np.float64, "truncate": np.int64, "scratch": NODE, "total": np.float64,
@@ -72,37 +76,29 @@ STEP = 4  # ages slots
 DISCIPLINE = 5
 N_OPTIONS = 8
 
-if JIT:
-    _NODE = NODE
+unpack_memo = opener(table_type("Memo", MEMO_DTYPES))
 
-    @kernel
-    def unpack_memo(a):
-        """The memo behind a table of addresses."""
-        return Memo(
-            carray(pointer(a[0]), a[1], np.float64),
-            carray(pointer(a[2]), a[3], np.float64),
-            carray(pointer(a[4]), a[5], np.int32),
-            carray(pointer(a[6]), a[7], np.int32),
-            carray(pointer(a[8]), a[9], np.int64),
-            carray(pointer(a[10]), a[11], np.int64),
-            carray(pointer(a[12]), a[13], np.int64),
-            carray(pointer(a[14]), a[15], np.int64),
-            carray(pointer(a[16]), a[17], np.int32),
-            carray(pointer(a[18]), a[19], np.int64),
-            carray(pointer(a[20]), a[21], np.float64),
-            carray(pointer(a[22]), a[23], np.int64),
-            carray(pointer(a[24]), a[25], np.float64),
-            carray(pointer(a[26]), a[27], np.int64),
-            carray(pointer(a[28]), a[29], _NODE),
-            carray(pointer(a[30]), a[31], np.float64),
-            carray(pointer(a[32]), a[33], np.int64),
-        )
 
-else:
+REASONS = 16
 
-    def unpack_memo(a):
-        """With Numba off, kernels are handed the Memo itself."""
-        return a
+_WORDS = NODE.itemsize // 8
+_FREE_WORDS = tuple(
+    NODE.fields[name][1] // 8
+    for name in ("cpu_milli", "cpu_free", "memory_free", "gpu_count", "slots_free", "gpu_free")
+)
+_GPU_WORDS = NODE["gpu_free"].itemsize // 8
+
+
+@kernel
+def node_refusals(s, task, row):
+    """All Refusal bits of one node for a task class, 0 if it fits; -1 for a node that is gone."""
+    if not s.present[row]:
+        return -1
+    bits = refusals(s.nodes[row], task)
+    bits |= np.int64(s.forbidden[task.constraints * s.counts[ROWS] + row]) << 8
+    if s.cordoned[row]:
+        bits |= 1024
+    return bits
 
 
 @kernel
@@ -170,39 +166,97 @@ def _try_each_gpu(s, m, before, after, task, out):
 
 
 @kernel
-def _keep(s, m, slot, row, task, out):
-    """Compute and store one entry of a slot."""
-    n, k = s.counts[ROWS], len(m.scorers)
-    fit = admits(s, task, row) and fits(s.nodes[row], task)
-    if fit:
-        evaluate(s, m, row, task, 0, out)
-    if m.options[SUMMED]:
-        value = NOT
-        if fit:
-            value = 0.0
-            for i in range(k):
-                value += m.weights[i] * out[i]
-        m.raw[slot * n + row] = value
-    else:
-        for i in range(k):
-            m.raw[(slot * k + i) * n + row] = out[i] if fit else NOT
+def _count(m, slot, bits, step):
+    """Enter a node's refusals in the tally, or take them out."""
+    if bits <= 0:
+        return
+    base = slot * 2 * REASONS
+    alone = bits & (bits - 1) == 0
+    for b in range(13):
+        if (bits >> b) & 1:
+            m.tally[base + b] += step
+            if alone:
+                m.tally[base + REASONS + b] += step
 
 
 @kernel
-def _hash_node(words, first, count):
+def why_nowhere(m, slot):
+    """The reason that keeps a class out: of the nodes refused for one reason alone, the commonest.
+
+    If every node is refused for several reasons, the commonest of all. Ties: the lowest bit.
+    """
+    base = slot * 2 * REASONS
+    best, found = 12, 0
+    for b in range(13):
+        if m.tally[base + REASONS + b] > found:
+            best, found = b, m.tally[base + REASONS + b]
+    if found == 0:
+        for b in range(13):
+            if m.tally[base + b] > found:
+                best, found = b, m.tally[base + b]
+    return 1 << best
+
+
+@kernel
+def _refuse(s, m, slot, row):
+    """Store that a node does not take the class."""
+    n, k = s.counts[ROWS], len(m.scorers)
+    if m.options[SUMMED]:
+        m.raw[slot * n + row] = NOT
+    else:
+        for i in range(k):
+            m.raw[(slot * k + i) * n + row] = NOT
+
+
+@kernel
+def _keep(s, m, slot, row, task, out):
+    """Compute and store the scores of a node that takes the class."""
+    n, k = s.counts[ROWS], len(m.scorers)
+    evaluate(s, m, row, task, 0, out)
+    if m.options[SUMMED]:
+        value = 0.0
+        for i in range(k):
+            value += m.weights[i] * out[i]
+        m.raw[slot * n + row] = value
+    else:
+        for i in range(k):
+            m.raw[(slot * k + i) * n + row] = out[i]
+
+
+@kernel
+def _hash_node(words, first):
+    """A hash of what usually tells nodes apart; twins are compared in full."""
     h = np.uint64(0xCBF29CE484222325)
-    for w in range(first, first + count):
-        h = (h ^ np.uint64(words[w])) * np.uint64(0x9E3779B97F4A7C15)
+    for w in _FREE_WORDS:
+        h = (h ^ np.uint64(words[first + w])) * np.uint64(0x9E3779B97F4A7C15)
+        h ^= h >> np.uint64(29)
+    for w in range(1, _GPU_WORDS):
+        h = (h ^ np.uint64(words[first + _FREE_WORDS[-1] + w])) * np.uint64(0x9E3779B97F4A7C15)
         h ^= h >> np.uint64(29)
     return h
 
 
 @kernel
-def _same_node(words, a, b, count):
-    for w in range(count):
+def _same_node(words, a, b):
+    for w in range(_WORDS):
         if words[a + w] != words[b + w]:
             return False
     return True
+
+
+@kernel
+def _find_twin(m, words, row):
+    """An earlier node in the same state; -1 if there is none, and `row` is remembered."""
+    h = _hash_node(words, row * _WORDS)
+    mask = len(m.seen_row) - 1
+    at = np.int64(h & np.uint64(mask))
+    while m.seen_row[at] >= 0:
+        twin = np.int64(m.seen_row[at])
+        if m.seen[at] == np.int64(h) and _same_node(words, row * _WORDS, twin * _WORDS):
+            return twin
+        at = (at + 1) & mask
+    m.seen[at], m.seen_row[at] = np.int64(h), row
+    return np.int64(-1)
 
 
 @kernel
@@ -210,35 +264,25 @@ def _fill(s, m, slot, task, out):
     """All entries of a slot. Nodes in the same state share one computation."""
     n, k = s.counts[ROWS], len(m.scorers)
     words = s.nodes.view(np.int64)
-    per_node = len(words) // len(s.nodes)
     stride = 1 if m.options[SUMMED] else k
-    mask = len(m.seen_row) - 1
     m.seen_row[:] = -1
+    m.tally[slot * 2 * REASONS : (slot + 1) * 2 * REASONS] = 0
     for row in range(n):
-        base = slot * stride * n + row
-        if not admits(s, task, row) or not fits(s.nodes[row], task):
-            for i in range(stride):
-                m.raw[base + i * n] = NOT
+        bits = node_refusals(s, task, row)
+        m.refused[slot * n + row] = bits
+        if bits:
+            _count(m, slot, bits, 1)
+            _refuse(s, m, slot, row)
             continue
-        if s.counts[LABELLED]:  # a node's preference is not part of its record
+        twin = np.int64(-1)
+        if not s.counts[LABELLED]:  # a node's preference is not part of its record
+            twin = _find_twin(m, words, row)
+        if twin < 0:
             _keep(s, m, slot, row, task, out)
             continue
-        h = _hash_node(words, row * per_node, per_node)
-        at = np.int64(h & np.uint64(mask))
-        while m.seen_row[at] >= 0:
-            twin = np.int64(m.seen_row[at])
-            if m.seen[at] == np.int64(h) and _same_node(
-                words, row * per_node, twin * per_node, per_node
-            ):
-                break
-            at = (at + 1) & mask
-        if m.seen_row[at] >= 0:
-            twin = np.int64(m.seen_row[at])
-            for i in range(stride):
-                m.raw[base + i * n] = m.raw[base - row + twin + i * n]
-        else:
-            m.seen[at], m.seen_row[at] = np.int64(h), row
-            _keep(s, m, slot, row, task, out)
+        base = slot * stride * n
+        for i in range(stride):
+            m.raw[base + i * n + row] = m.raw[base + i * n + twin]
     if m.options[SUMMED]:
         blocks = (n + BLOCK - 1) // BLOCK
         for block in range(blocks):
@@ -247,20 +291,39 @@ def _fill(s, m, slot, task, out):
 
 @kernel
 def _renew_block(m, slot, block, n, blocks):
-    best = NOT
-    base = slot * n
-    for row in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-        best = max(best, m.raw[base + row])
-    m.best[slot * blocks + block] = best
+    a = b = c = d = NOT  # four chains of comparisons run side by side
+    at, end = slot * n + block * BLOCK, slot * n + min(n, (block + 1) * BLOCK)
+    while at + 4 <= end:
+        a = m.raw[at] if m.raw[at] > a else a
+        b = m.raw[at + 1] if m.raw[at + 1] > b else b
+        c = m.raw[at + 2] if m.raw[at + 2] > c else c
+        d = m.raw[at + 3] if m.raw[at + 3] > d else d
+        at += 4
+    while at < end:
+        a = m.raw[at] if m.raw[at] > a else a
+        at += 1
+    m.best[slot * blocks + block] = max(max(a, b), max(c, d))
 
 
 @kernel
 def _refresh_row(s, m, slot, row, task, out):
     n = s.counts[ROWS]
     old = m.raw[slot * n + row]
-    _keep(s, m, slot, row, task, out)
+    before, bits = np.int64(m.refused[slot * n + row]), node_refusals(s, task, row)
+    if bits != before:
+        _count(m, slot, before, -1)
+        _count(m, slot, bits, 1)
+        m.refused[slot * n + row] = bits
+    if bits == 0:
+        _keep(s, m, slot, row, task, out)
+    elif before == 0:
+        _refuse(s, m, slot, row)
+    else:
+        return
     if m.options[SUMMED]:
         new = m.raw[slot * n + row]
+        if new == old:
+            return
         blocks = (n + BLOCK - 1) // BLOCK
         at = slot * blocks + row // BLOCK
         if new >= m.best[at]:

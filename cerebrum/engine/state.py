@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray
 
-from cerebrum.engine.compiled import JIT, addresses, kernel, pointer
+from cerebrum.engine.compiled import JIT, addresses
+from cerebrum.engine.tables import opener, table_type
 from cerebrum.model.events import EVENT
 from cerebrum.model.layout import NODE, TASK
 
@@ -86,56 +86,12 @@ DECISIONS = 9  # decisions taken; numbers the random draws
 SORTED_RANK = 10  # 1 while rank ascends with the row, so the first best row is the lowest rank
 TYPICAL = 11  # 1 if fragmentation is kept
 LABELLED = 12  # 1 if any constraint set has preferences or disliked taints
+LOWEST = 13  # lowest place in the queue a task was put at since `run` last looked at all of it
 N_COUNTS = 16
 
 NOW = 0  # place in `clock`
 
-if JIT:
-    _NODE, _TASK, _EVENT = NODE, TASK, EVENT
-
-    @kernel
-    def unpack_state(a):
-        """The state behind a table of addresses."""
-        return State(
-            carray(pointer(a[0]), a[1], _NODE),
-            carray(pointer(a[2]), a[3], np.int64),
-            carray(pointer(a[4]), a[5], np.uint8),
-            carray(pointer(a[6]), a[7], np.uint8),
-            carray(pointer(a[8]), a[9], np.int64),
-            carray(pointer(a[10]), a[11], _TASK),
-            carray(pointer(a[12]), a[13], np.uint8),
-            carray(pointer(a[14]), a[15], np.int32),
-            carray(pointer(a[16]), a[17], np.int32),
-            carray(pointer(a[18]), a[19], _TASK),
-            carray(pointer(a[20]), a[21], np.int32),
-            carray(pointer(a[22]), a[23], np.int8),
-            carray(pointer(a[24]), a[25], np.int32),
-            carray(pointer(a[26]), a[27], np.int32),
-            carray(pointer(a[28]), a[29], np.int8),
-            carray(pointer(a[30]), a[31], np.int32),
-            carray(pointer(a[32]), a[33], np.int32),
-            carray(pointer(a[34]), a[35], np.int32),
-            carray(pointer(a[36]), a[37], np.uint8),
-            carray(pointer(a[38]), a[39], np.float64),
-            carray(pointer(a[40]), a[41], np.float64),
-            carray(pointer(a[42]), a[43], np.float64),
-            carray(pointer(a[44]), a[45], np.float64),
-            carray(pointer(a[46]), a[47], np.int32),
-            carray(pointer(a[48]), a[49], np.int32),
-            carray(pointer(a[50]), a[51], np.int32),
-            carray(pointer(a[52]), a[53], np.int32),
-            carray(pointer(a[54]), a[55], np.int32),
-            carray(pointer(a[56]), a[57], np.int32),
-            carray(pointer(a[58]), a[59], _EVENT),
-            carray(pointer(a[60]), a[61], np.int64),
-            carray(pointer(a[62]), a[63], np.float64),
-        )
-
-else:
-
-    def unpack_state(a):
-        """With Numba off, kernels are handed the State itself."""
-        return a
+unpack_state = opener(table_type("State", DTYPES))
 
 
 class Table:
@@ -163,7 +119,8 @@ class Table:
         self.replace(**{name: new})
 
     def _refresh(self) -> None:
-        self.handle = addresses(tuple(self.state)) if JIT else self.state
+        self._addresses = addresses(tuple(self.state))
+        self.handle = self._addresses.ctypes.data if JIT else self.state
 
 
 def _dtype(name: str) -> Any:

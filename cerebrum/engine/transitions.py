@@ -15,6 +15,7 @@ from cerebrum.engine.state import (
     FREED,
     GONE,
     LOGGED,
+    LOWEST,
     MAX_ATTEMPTS,
     NOW,
     PENDING,
@@ -84,6 +85,9 @@ def enqueue(s, task):
     for i in range(n, low, -1):
         s.pending[i] = s.pending[i - 1]
     s.pending[low] = task
+    # A gang is looked at where its first member stands, so a late member sends us back to the head.
+    in_gang = s.t_job[task] >= 0 and s.j_gang[s.t_job[task]] > 1
+    s.counts[LOWEST] = 0 if in_gang else min(s.counts[LOWEST], low)
     s.counts[PENDING] = n + 1
     s.t_state[task] = IS_PENDING
     s.t_refused[task] = 0
@@ -100,6 +104,7 @@ def compact(s):
             kept += 1
     s.counts[PENDING] = kept
     s.counts[GONE] = 0
+    s.counts[LOWEST] = 0
 
 
 @kernel

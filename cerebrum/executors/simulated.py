@@ -14,7 +14,7 @@ import numpy as np
 
 from cerebrum.engine import decide as kernels
 from cerebrum.engine import state as at
-from cerebrum.engine.compiled import JIT, addresses
+from cerebrum.engine.compiled import JIT
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental
 from cerebrum.model.decisions import Bind, Decision, Defer, Preempt, Reject, Wait
@@ -191,9 +191,8 @@ class Simulation:
         work = np.zeros(kernels.N_FOUND + 3 * gang, np.int64)
         while True:
             limit = len(engine.log) + _CHUNK if progress is not None else 2**62
-            arrays = (engine.table.handle, memo, self._arrivals, end_s, end_task, cursor)
-            table = np.concatenate([addresses(arrays), [limit], addresses((work,))])
-            kernels.run_one(table)
+            handle = engine.table.handle
+            kernels.run(handle, memo, self._arrivals, end_s, end_task, cursor, limit, work)
             status = int(cursor[kernels.STATUS])
             if progress is not None:
                 progress(len(engine.log), int(engine.table.state.counts[at.TERMINAL]))

@@ -54,7 +54,8 @@ TASK = np.dtype(
         ("memory_mib", "i8"),
         ("extended", "i8", (MAX_EXTENDED,)),
         ("gpu_models", "i8"),
-        ("popularity", "f8"),
+        ("popularity", "i8"),
+        ("popularity_total", "i8"),
         ("gpu_count", "i4"),
         ("gpu_milli", "i4"),
         ("gpu_kind", "i4"),
@@ -64,7 +65,7 @@ TASK = np.dtype(
     ]
 )
 """A task class. `gpu_models` has a bit per accepted model (-1: any); `gpu_kind` -1 none, 0 shared,
-k whole GPUs; `popularity` how many tasks of the reference trace are of this class (only meaningful
-in `typical`, which is sorted by `gpu_milli`; `reserved` holds the order it was given in there)."""
+k whole GPUs; `popularity` how many tasks of the reference trace are of this class, `popularity_total` the
+sum over `typical` (both only meaningful in `typical`, which is sorted by `gpu_milli`; `reserved` holds the order it was given in there)."""
 
 assert NODE.itemsize % 8 == 0 and TASK.itemsize % 8 == 0, "records are hashed by 8-byte words"

@@ -1,0 +1,120 @@
+"""One task, a few nodes: who gets it, and what is left."""
+
+import pytest
+
+from cerebrum.model.cluster import Taint
+from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
+from cerebrum.model.errors import InvalidEvent
+from cerebrum.model.events import Event, EventKind, Refusal
+from tests.engine.stories import emptiest, node, policy, scenario, simulate, task, told
+
+
+def test_a_task_goes_to_the_fullest_node_that_still_has_room():
+    run = simulate(scenario([node("big", 8), node("small", 2)], [task("a", 2), task("b", 2)]))
+    assert told(run) == ["0 bound a@small", "0 bound b@big"]
+
+
+def test_a_tie_goes_to_the_first_row_unless_names_decide():
+    story = scenario([node("b"), node("a")], [task("t")])
+    assert told(simulate(story)) == ["0 bound t@b"]
+    assert told(simulate(story, policy(ties="name"))) == ["0 bound t@a"]
+
+
+def test_random_ties_depend_on_the_seed_and_on_nothing_else():
+    story = scenario([node(f"n{i}") for i in range(50)], [task("t")])
+    chosen = [told(simulate(story, policy(ties="random"), seed=s))[0] for s in range(20)]
+    assert len(set(chosen)) > 5
+    again = [told(simulate(story, policy(ties="random"), seed=s))[0] for s in range(20)]
+    assert chosen == again
+
+
+def test_a_shared_gpu_is_filled_before_another_is_opened():
+    tasks = [task(f"t{i}", gpu_milli=400) for i in range(4)]
+    run = simulate(scenario([node("n", gpus=2)], tasks))
+    assert told(run) == [
+        "0 bound t0@n[0]",
+        "0 bound t1@n[0]",
+        "0 bound t2@n[1]",
+        "0 bound t3@n[1]",
+    ]
+
+
+def test_worst_fit_spreads_shares_over_gpus():
+    tasks = [task(f"t{i}", gpu_milli=400) for i in range(2)]
+    run = simulate(scenario([node("n", gpus=2)], tasks), policy(gpus="worst"))
+    assert told(run) == ["0 bound t0@n[0]", "0 bound t1@n[1]"]
+
+
+def test_whole_gpus_must_be_whole():
+    tasks = [task("share", gpu_milli=1), task("two", gpus=2)]
+    run = simulate(scenario([node("n", gpus=2)], tasks), policy(queue="reject"))
+    assert told(run) == ["0 bound share@n[0]", "0 rejected two"]
+    assert reason(run) == Refusal.GPU_MILLI
+
+
+def test_a_task_waits_for_its_gpu_model_and_is_told_why():
+    story = scenario(
+        [node("t4", gpus=1, model="T4"), node("v100", gpus=1, model="V100")],
+        [task("any", gpus=1), task("picky", gpus=1, models=("V100", "P100"))],
+    )
+    assert told(simulate(story)) == ["0 bound any@t4[0]", "0 bound picky@v100[0]"]
+    lonely = scenario([node("t4", gpus=1, model="T4")], [task("p", gpus=1, models=("P100",))])
+    assert reason(simulate(lonely)) == Refusal.GPU_MODEL
+
+
+def test_slots_bound_the_number_of_tasks():
+    run = simulate(scenario([node("n", slots=1)], [task("a", 0), task("b", 0)]))
+    assert told(run) == ["0 bound a@n"]
+    assert reason(run) == Refusal.SLOTS
+
+
+@pytest.mark.parametrize(
+    ("constraints", "where"),
+    [
+        (Constraints(selector=(("disk", "ssd"),)), "fast"),
+        (Constraints(required=(Term((Requirement("disk", "NotIn", ("ssd",)),)),)), "slow"),
+        (Constraints(required=(Term((Requirement("gen", "Gt", ("2",)),)),)), "fast"),
+        (Constraints(required=(Term(fields=(Requirement("metadata.name", "In", ("slow",)),)),)), "slow"),
+        (Constraints(required=(Term(), Term((Requirement("gen", "Exists"),)))), "fast"),
+    ],
+)
+def test_selectors_and_affinity_choose_among_labels(constraints, where):
+    nodes = [node("slow", labels={"disk": "hdd"}), node("fast", labels={"disk": "ssd", "gen": "3"})]
+    run = simulate(scenario(nodes, [task("t", constraints=constraints)]))
+    assert told(run) == [f"0 bound t@{where}"]
+
+
+def test_a_taint_keeps_away_who_does_not_tolerate_it():
+    nodes = [node("gold", taints=(Taint("team", "gold"),))]
+    tolerant = Constraints(tolerations=(Toleration("team", "Equal", "gold"),))
+    run = simulate(scenario(nodes, [task("other"), task("ours", constraints=tolerant)]))
+    assert told(run) == ["0 bound ours@gold"]
+    assert reason(run) == Refusal.TAINT
+
+
+def test_an_event_that_cannot_be_is_refused_and_changes_nothing():
+    run = simulate(scenario([node("n")], [task("a"), task("b", 9)]))
+    before = run.engine.log.digest
+    for impossible in (
+        Event(0.0, EventKind.SUBMITTED, 0),
+        Event(0.0, EventKind.FINISHED, 1),
+        Event(0.0, EventKind.BOUND, 1, row=0),
+        Event(0.0, EventKind.BOUND, 1, row=7),
+        Event(-1.0, EventKind.FINISHED, 0),
+        Event(float("nan"), EventKind.FINISHED, 0),
+        Event(0.0, EventKind.STARTED, 99),
+    ):
+        with pytest.raises(InvalidEvent):
+            run.engine.apply(impossible)
+    assert run.engine.log.digest == before
+
+
+def test_worst_fit_is_best_fit_upside_down():
+    story = scenario([node("big", 8), node("small", 2)], [task("a", 2)])
+    assert told(simulate(story, policy(emptiest))) == ["0 bound a@big"]
+
+
+def reason(run) -> Refusal:
+    """Why the last refused task was refused."""
+    refused = run.engine.log.of(EventKind.REJECTED, EventKind.UNSCHEDULABLE)
+    return Refusal(int(refused["reason"][-1]))
