@@ -93,6 +93,8 @@ caching.CacheImpl._locator_classes.insert(0, _ContentLocator)
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile for the engine: cached on disk, IEEE arithmetic as written (no fastmath)."""
+    if not JIT:
+        return np.errstate(over="ignore")(function)  # hashes wrap around, as they do compiled
     return numba.njit(cache=True)(function)
 
 

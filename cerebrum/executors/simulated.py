@@ -14,7 +14,6 @@ import numpy as np
 
 from cerebrum.engine import decide as kernels
 from cerebrum.engine import state as at
-from cerebrum.engine.compiled import JIT
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental
 from cerebrum.model.decisions import Bind, Decision, Defer, Preempt, Reject, Wait
@@ -168,7 +167,7 @@ class Simulation:
     def run(self, policy: Policy, progress: Progress | None = None, compiled: bool = True) -> None:
         """Drive `policy` until nothing will happen again. `progress(events, tasks ended)`."""
         plain = not self.scenario.node_events and not self._heap and self._arrived == 0
-        if compiled and JIT and plain and type(policy) is Incremental and not policy.rules.preempt:
+        if compiled and plain and type(policy) is Incremental and not policy.rules.preempt:
             self._run_compiled(policy, progress)
             return
         while (snapshot := self.next_snapshot()) is not None:
