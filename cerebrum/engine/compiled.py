@@ -146,6 +146,11 @@ class Scorer:
         self.__doc__ = function.__doc__
 
     @functools.cached_property
+    def looks_at_memory(self) -> bool:
+        """Whether the score can depend on memory: compiled code reads fields by literal name only."""
+        return _mentions(self.function, "memory", set())
+
+    @functools.cached_property
     def address(self) -> int:
         """Where kernels find it; compiles (or loads from the cache) on first access."""
         if not JIT:
@@ -166,6 +171,21 @@ class Scorer:
 
     def __call__(self, before: Any, after: Any, task: Any, typical: Any) -> float:
         return self.function(before, after, task, typical)
+
+
+def _mentions(function: Any, word: str, seen: set[int]) -> bool:
+    """Whether a function or one it can call names something containing `word`."""
+    function = getattr(function, "py_func", function)
+    code = getattr(function, "__code__", None)
+    if code is None or id(function) in seen:
+        return False
+    seen.add(id(function))
+    texts = [*code.co_names, *(c for c in code.co_consts[1:] if isinstance(c, str))]
+    if any(word in text for text in texts):
+        return True
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    used = [function.__globals__.get(name) for name in code.co_names]
+    return any(_mentions(other, word, seen) for other in [*cells, *used] if callable(other))
 
 
 def scorer(function: Callable[..., float]) -> Scorer:

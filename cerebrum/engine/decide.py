@@ -18,7 +18,6 @@ from cerebrum.engine.scoring import (
     best_row,
     evaluate,
     node_refusals,
-    scores_of,
     unpack_memo,
     why_nowhere,
 )
@@ -143,7 +142,7 @@ def next_action(s, m, position, found, rows, masks, tasks, out):
             return
         if discipline == GIVE_UP or not s.t_refused[task]:
             if reason == 0:
-                reason = why_nowhere(m, scores_of(s, m, s.t_class[task], out))
+                reason = why_nowhere(s, m, s.t_class[task], out)
             found[WHAT] = REJECTS if discipline == GIVE_UP else WAITS
             found[REASON] = reason
             return

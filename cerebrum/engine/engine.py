@@ -148,6 +148,7 @@ class Engine:
             out["gpu_models"] = sum(1 << self._model(m) for m in set(models)) if models else -1
             for name, amount in r.extended:
                 out["extended"][self._extended_index(name)] = amount
+                out["has_extended"] = 1
             out["constraints"] = self._constraints.intern(task_class.constraints)
         if len(weights):
             records["popularity"] = _whole(np.asarray(weights, np.float64))

@@ -158,9 +158,10 @@ class Incremental:
         winner = -1
         if ties:
             winner = min(ties, key=lambda r: snapshot.rank[r]) if self.rules.ties == "name" else ties[0]
-        if len(ties) > 1 and self.rules.ties == "random":
+        if self.rules.ties == "random":
             draw = mix(snapshot.key, task * 1024 + int(snapshot.tasks.attempts[task]))
-            winner = ties[int(mix(draw, 0) % np.uint64(len(ties)))]
+            for i, row in enumerate(ties, start=1):
+                winner = row if int(mix(draw, i)) % i == 0 else winner
         names = tuple(w.scorer.name for w in self.scores)
         return Explanation(task, names, rows, winner, len(ties), self.rules.ties)
 
@@ -194,17 +195,29 @@ class Incremental:
         rows = int(table.state.counts[at.ROWS])
         made_for = (id(table), rows, len(table.state.classes), snapshot.key)
         if self._made_for != made_for or self._table is not table:
-            self._memo = self._make_memo(rows, len(table.state.classes), snapshot.key)
+            self._memo = self._make_memo(rows, table.state.classes, snapshot.key)
             self._addresses = addresses(tuple(self._memo))
             self._handle = self._addresses.ctypes.data if JIT else self._memo
             self._made_for, self._table = made_for, table
         return self._handle
 
-    def _make_memo(self, rows: int, classes: int, key: int) -> Memo:
+    def _shapes(self, classes: NDArray[Any], summed: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+        """A shape for each class, and the shapes: classes that no score tells apart are merged."""
+        apart = not summed or any(w.scorer.looks_at_memory for w in self.scores)
+        if apart or not len(classes):
+            return np.arange(len(classes)), classes.copy()
+        merged = classes.copy()
+        merged["memory_mib"] = 0
+        words = merged.view(np.int64).reshape(len(classes), -1)
+        _, first, shape_of = np.unique(words, axis=0, return_index=True, return_inverse=True)
+        return shape_of, merged[first]
+
+    def _make_memo(self, rows: int, classes: NDArray[Any], key: int) -> Memo:
         summed = all(w.normalize == "none" for w in self.scores)
+        shape_of, shapes = self._shapes(classes, summed)
         k = len(self.scores)
         width = rows if summed else rows * k
-        slots = max(1, min(classes, max(8, MEMO_BYTES // (8 * max(1, width)))))
+        slots = max(1, min(len(shapes), max(8, MEMO_BYTES // (8 * max(1, width)))))
         blocks = -(-rows // BLOCK)
         table = 1 << (2 * max(4, rows)).bit_length()
         options = np.zeros(N_OPTIONS, np.int64)
@@ -214,15 +227,17 @@ class Incremental:
         options[DISCIPLINE] = DISCIPLINES[self.rules.queue]
         options[KEY] = key
         arrays = {
+            "shape_of": shape_of,
+            "shapes": shapes,
             "raw": np.zeros(slots * width),
             "refused": np.zeros(slots * rows),
             "tally": np.zeros(slots * 32),
             "best": np.full(slots * blocks, NOT),
-            "slot_of": np.full(classes, -1),
-            "class_of": np.full(slots, -1),
+            "slot_of": np.full(len(shapes), -1),
+            "shape_in": np.full(slots, -1),
             "used": np.zeros(slots),
             "version": np.full(slots, -1),
-            "failed_at": np.full(classes, -1),
+            "failed_at": np.full(len(classes), -1),
             "seen": np.zeros(table),
             "seen_row": np.full(table, -1),
             "scorers": np.array([w.scorer.address for w in self.scores]),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cerebrum.engine.log import EventLog
 from cerebrum.engine.series import CPU_S, GPU_S, MEMORY_S, PRESENT_S, STARTS, Series
-from cerebrum.model.events import REFUSAL_TEXT, EventKind, Refusal, TaskState, gpu_indices
+from cerebrum.model.events import REFUSAL_TEXT, EventKind, TaskState, gpu_indices
 from cerebrum.model.scenario import Scenario
 
 SLOWDOWN_FLOOR_S = 10.0
@@ -180,7 +180,8 @@ def summary(scenario: Scenario, log: EventLog, tasks: Columns, found: Series) ->
     out["fragmentation_pct_end"] = _end(found.fragmented_percent)
     out["queued_mean"] = _number(found.mean(columns["queued"]))
     out["queued_max"] = int(columns["queued"].max()) if len(columns["queued"]) else 0
-    out["at_load"] = {str(k): v for k, v in by_load(found).items()}
+    packing = not (state == TaskState.SUCCEEDED).any()  # with departures, load is no clock
+    out["at_load"] = {str(k): v for k, v in by_load(found).items()} if packing else {}
     out["rejected_by_reason"] = _reasons(log, EventKind.REJECTED)
     out["unschedulable_by_reason"] = _reasons(log, EventKind.UNSCHEDULABLE)
     return out
@@ -219,11 +220,16 @@ def _reasons(log: EventLog, kind: EventKind) -> dict[str, int]:
     return {reason_text(int(distinct[i])) or "no reason": int(counts[i]) for i in order}
 
 
+def count_reasons(refusals: Iterable[int]) -> dict[str, int]:
+    """Nodes by reason, commonest first. A node refused for two reasons counts for both."""
+    bits = [int(b) for b in refusals if b]
+    counts = {text: sum(1 for b in bits if b & int(r)) for r, text in REFUSAL_TEXT.items()}
+    return dict(sorted(((t, n) for t, n in counts.items() if n), key=lambda item: -item[1]))
+
+
 def no_node_text(refusals: Iterable[int]) -> str:
-    """Refusals of all nodes in kube-scheduler's words: `0/3 nodes are available: ...`"""
+    """Refusals of all nodes in kube-scheduler's words: `0/3 nodes are available: ...`."""
     bits = [int(b) for b in refusals]
-    counts = {reason: sum(1 for b in bits if b & int(reason)) for reason in Refusal}
-    said = sorted(((n, REFUSAL_TEXT[r]) for r, n in counts.items() if n), reverse=True)
+    said = ", ".join(f"{n} {text}" for text, n in count_reasons(bits).items())
     fitting = sum(1 for b in bits if not b)
-    told = ", ".join(f"{n} {text}" for n, text in said)
-    return f"{fitting}/{len(bits)} nodes are available" + (f": {told}." if told else ".")
+    return f"{fitting}/{len(bits)} nodes are available" + (f": {said}." if said else ".")

@@ -44,21 +44,28 @@ def gpus_with(node, milli):
 
 
 @kernel
+def _lacks_extended(node, task):
+    for i in range(MAX_EXTENDED):
+        if node.extended_free[i] < task.extended[i]:
+            return True
+    return False
+
+
+@kernel
 def fits(node, task):
     """Whether the node has room now, by every resource."""
     if node.cpu_free < task.cpu_milli or node.memory_free < task.memory_mib:
         return False
-    if node.slots_free < 1 or node.cache_ways_free < task.cache_ways:
+    if node.slots_free < 1:
         return False
     if task.gpu_count > 0:
         if node.gpu_free_sum < task.gpu_milli * task.gpu_count or not accepts_model(node, task):
             return False
         if gpus_with(node, task.gpu_milli) < task.gpu_count:
             return False
-    for i in range(MAX_EXTENDED):
-        if node.extended_free[i] < task.extended[i]:
-            return False
-    return True
+    if task.cache_ways and node.cache_ways_free < task.cache_ways:
+        return False
+    return not task.has_extended or not _lacks_extended(node, task)
 
 
 @kernel
@@ -78,11 +85,10 @@ def refusals(node, task):
             bits |= 16
         if not accepts_model(node, task):
             bits |= 32
-    if node.cache_ways_free < task.cache_ways:
+    if task.cache_ways and node.cache_ways_free < task.cache_ways:
         bits |= 64
-    for i in range(MAX_EXTENDED):
-        if node.extended_free[i] < task.extended[i]:
-            bits |= 128
+    if task.has_extended and _lacks_extended(node, task):
+        bits |= 128
     return bits
 
 
@@ -126,8 +132,9 @@ def take(node, task, gpus, ways):
     node.memory_free -= task.memory_mib
     node.slots_free -= 1
     node.cache_ways_free -= ways
-    for i in range(MAX_EXTENDED):
-        node.extended_free[i] -= task.extended[i]
+    if task.has_extended:
+        for i in range(MAX_EXTENDED):
+            node.extended_free[i] -= task.extended[i]
     if task.gpu_count > 0:
         node.gpu_kinds[task.gpu_kind] += 1
         for g in range(node.gpu_count):
@@ -143,8 +150,9 @@ def give_back(node, task, gpus, ways):
     node.memory_free += task.memory_mib
     node.slots_free += 1
     node.cache_ways_free += ways
-    for i in range(MAX_EXTENDED):
-        node.extended_free[i] += task.extended[i]
+    if task.has_extended:
+        for i in range(MAX_EXTENDED):
+            node.extended_free[i] += task.extended[i]
     if task.gpu_count > 0:
         node.gpu_kinds[task.gpu_kind] -= 1
         for g in range(node.gpu_count):
@@ -175,7 +183,7 @@ def fragmentation(node, typical):
         if task.gpu_milli != seen:
             seen, enough, milli = task.gpu_milli, np.int32(0), np.int32(0)
             for g in range(node.gpu_count):
-                left = node.gpu_free[g]
+                left = np.int32(node.gpu_free[g])
                 fit = np.int32(left >= seen)
                 enough += fit
                 milli += fit * left

@@ -16,7 +16,7 @@ from cerebrum.engine.compiled import call_scorer, kernel
 from cerebrum.engine.placement import BY_SCORE, below, choose_gpus, mix, refusals, take
 from cerebrum.engine.state import LABELLED, ROWS, SORTED_RANK, VERSION
 from cerebrum.engine.tables import opener, table_type
-from cerebrum.model.layout import NODE
+from cerebrum.model.layout import NODE, TASK
 
 BLOCK = 64
 NOT = -np.inf  # the score of a node that cannot take the task
@@ -28,22 +28,26 @@ PLAIN, MINMAX, MAX, MAX_REVERSED = 0, 1, 2, 3  # ways to normalise over the feas
 class Memo(NamedTuple):
     """Scores kept by a policy. m slots, k scorers (1 if their sum can be kept), n rows.
 
-    `raw` m x k x n; `refused` m x n, Refusal bits; `tally` m x 2 x 16, how many nodes a reason
+    Classes of one shape share a slot: shapes are classes, merged when they differ in memory only and
+    no scorer looks at memory (which is then checked when the best node is picked). `shape_of` a
+    class's shape; `shapes` their records; `raw` m x k x n; `refused` m x n, Refusal bits; `tally` m x 2 x 16, how many nodes a reason
     refuses and how many it alone refuses; `best` m x blocks, the block maximum of `raw` (only when
     the sum is kept); `slot_of` a
-    class's slot (-1: none), `class_of` the reverse; `used` when a slot was last wanted; `version`
+    shape's slot (-1: none), `shape_in` the reverse; `used` when a slot was last wanted; `version`
     how far a slot is up to date; `failed_at` FREED when a class last fitted nowhere; `seen` and
     `seen_row` a hash table of node states; `scorers` addresses, with `weights`, `normal` and
     `constant` (what normalising gives when all are equal) one a scorer; `truncate` 1 to cut scores
     to whole numbers; `scratch` two node records; `options` see below; `total` n, work space.
     """
 
+    shape_of: np.ndarray
+    shapes: np.ndarray
     raw: np.ndarray
     refused: np.ndarray
     tally: np.ndarray
     best: np.ndarray
     slot_of: np.ndarray
-    class_of: np.ndarray
+    shape_in: np.ndarray
     used: np.ndarray
     version: np.ndarray
     failed_at: np.ndarray
@@ -60,7 +64,7 @@ class Memo(NamedTuple):
 
 
 MEMO_DTYPES = {
-    "raw": np.float64, "refused": np.int16, "tally": np.int32, "best": np.float64, "slot_of": np.int32, "class_of": np.int32,
+    "shape_of": np.int32, "shapes": TASK, "raw": np.float64, "refused": np.int16, "tally": np.int32, "best": np.float64, "slot_of": np.int32, "shape_in": np.int32,
     "used": np.int64, "version": np.int64, "failed_at": np.int64, "seen": np.int64,
     "seen_row": np.int32, "scorers": np.int64, "weights": np.float64, "normal": np.int64,
     "constant": np.float64, "truncate": np.int64, "scratch": NODE, "total": np.float64,
@@ -177,24 +181,6 @@ def _count(m, slot, bits, step):
             m.tally[base + b] += step
             if alone:
                 m.tally[base + REASONS + b] += step
-
-
-@kernel
-def why_nowhere(m, slot):
-    """The reason that keeps a class out: of the nodes refused for one reason alone, the commonest.
-
-    If every node is refused for several reasons, the commonest of all. Ties: the lowest bit.
-    """
-    base = slot * 2 * REASONS
-    best, found = 12, 0
-    for b in range(13):
-        if m.tally[base + REASONS + b] > found:
-            best, found = b, m.tally[base + REASONS + b]
-    if found == 0:
-        for b in range(13):
-            if m.tally[base + b] > found:
-                best, found = b, m.tally[base + b]
-    return 1 << best
 
 
 @kernel
@@ -333,17 +319,17 @@ def _refresh_row(s, m, slot, row, task, out):
 
 
 @kernel
-def _take_slot(s, m, class_id):
-    """The class's slot, or the one unused for longest."""
-    slot = m.slot_of[class_id]
+def _take_slot(m, shape):
+    """The shape's slot, or the one unused for longest."""
+    slot = m.slot_of[shape]
     if slot < 0:
         slot = 0
-        for i in range(len(m.class_of)):
+        for i in range(len(m.shape_in)):
             if m.used[i] < m.used[slot]:
                 slot = i
-        if m.class_of[slot] >= 0:
-            m.slot_of[m.class_of[slot]] = -1
-        m.class_of[slot], m.slot_of[class_id] = class_id, slot
+        if m.shape_in[slot] >= 0:
+            m.slot_of[m.shape_in[slot]] = -1
+        m.shape_in[slot], m.slot_of[shape] = shape, slot
         m.version[slot] = -1
     m.options[STEP] += 1
     m.used[slot] = m.options[STEP]
@@ -353,7 +339,7 @@ def _take_slot(s, m, class_id):
 @kernel
 def catch_up(s, m, slot, out):
     """Bring a slot up to date from the change log, or fill it when that is shorter."""
-    task = s.classes[m.class_of[slot]]
+    task = m.shapes[m.shape_in[slot]]
     now, version = s.counts[VERSION], m.version[slot]
     if version < 0 or now - version > min(len(s.changed), s.counts[ROWS]):
         _fill(s, m, slot, task, out)
@@ -369,7 +355,7 @@ def catch_up(s, m, slot, out):
 @kernel
 def scores_of(s, m, class_id, out):
     """The class's up-to-date slot."""
-    slot = _take_slot(s, m, class_id)
+    slot = _take_slot(m, m.shape_of[class_id])
     if m.version[slot] != s.counts[VERSION]:
         catch_up(s, m, slot, out)
     return slot
@@ -416,55 +402,92 @@ def normalized(value, low, high, kind, constant, truncate):
 
 
 @kernel
-def _tie_better(s, m, row, chosen):
-    if m.options[TIE_RULE] == TIES_NAME:
-        return s.rank[row] < s.rank[chosen]
-    return False  # rows ascend: the first one stays
+def _top(m, slot, blocks):
+    """The best score in a slot."""
+    top = NOT
+    for b in range(slot * blocks, (slot + 1) * blocks):
+        top = m.best[b] if m.best[b] > top else top
+    return top
 
 
 @kernel
-def best_row(s, m, class_id, draw, out):
-    """The node the task goes to and how many nodes tie for best; row -1 if it fits nowhere."""
-    slot = scores_of(s, m, class_id, out)
-    n = s.counts[ROWS]
-    summed = m.options[SUMMED] == 1
-    blocks = (n + BLOCK - 1) // BLOCK
-    top = NOT
-    if summed:
-        for b in range(blocks):
-            top = max(top, m.best[slot * blocks + b])
-        values, base = m.raw, slot * n
-    else:
-        normalize(s, m, slot)
-        values, base = m.total, 0
-        for row in range(n):
-            top = max(top, values[row])
-    if top == NOT:
-        return -1
-    rule = m.options[TIE_RULE]
-    first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
-    chosen, ties = -1, 0
+def _top_with_memory(s, m, slot, blocks, memory):
+    """The best score among nodes with enough memory."""
+    n, top = s.counts[ROWS], NOT
     for b in range(blocks):
-        if summed and m.best[slot * blocks + b] != top:
+        if m.best[slot * blocks + b] <= top:
             continue
         for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-            if values[base + row] != top:
+            if m.raw[slot * n + row] > top and s.nodes[row].memory_free >= memory:
+                top = m.raw[slot * n + row]
+    return top
+
+
+@kernel
+def _pick(s, m, slot, blocks, top, memory, draw):
+    """The node with score `top` and enough memory that the tie rule prefers; -1 if there is none."""
+    n, rule = s.counts[ROWS], m.options[TIE_RULE]
+    first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
+    chosen, ties = np.int64(-1), 0
+    for b in range(blocks):
+        if m.options[SUMMED] and m.best[slot * blocks + b] < top:
+            continue
+        for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
+            value = m.raw[slot * n + row] if m.options[SUMMED] else m.total[row]
+            if value != top or s.nodes[row].memory_free < memory:
                 continue
             ties += 1
-            if chosen < 0 or _tie_better(s, m, row, chosen):
-                chosen = row
             if first_wins:
-                return chosen
-    if rule == TIES_RANDOM:
-        chosen = _nth_tie(values, base, n, top, below(mix(draw, 0), ties))
+                return np.int64(row)
+            if rule == TIES_RANDOM:  # the i-th of the ties replaces the choice once in i times
+                better = below(mix(draw, ties), ties) == 0
+            else:
+                better = chosen < 0 or s.rank[row] < s.rank[chosen]
+            if better:
+                chosen = np.int64(row)
     return chosen
 
 
 @kernel
-def _nth_tie(values, base, n, top, nth):
+def best_row(s, m, class_id, draw, out):
+    """The node the task goes to; -1 if it fits nowhere."""
+    slot, memory = scores_of(s, m, class_id, out), s.classes[class_id].memory_mib
+    n = s.counts[ROWS]
+    blocks = (n + BLOCK - 1) // BLOCK
+    if m.options[SUMMED]:
+        top = _top(m, slot, blocks)
+    else:
+        normalize(s, m, slot)
+        top = NOT
+        for row in range(n):
+            top = m.total[row] if m.total[row] > top else top
+    if top == NOT:
+        return np.int64(-1)
+    row = _pick(s, m, slot, blocks, top, memory, draw)
+    if row < 0:
+        top = _top_with_memory(s, m, slot, blocks, memory)
+        if top != NOT:
+            row = _pick(s, m, slot, blocks, top, memory, draw)
+    return row
+
+
+@kernel
+def why_nowhere(s, m, class_id, out):
+    """The reason that keeps a class out, as one Refusal bit.
+
+    Of the nodes refused for one reason alone, the commonest reason; if every node is refused for
+    several, the commonest of all; ties: the lowest bit. MEMORY where all else would fit somewhere.
+    """
+    slot = scores_of(s, m, class_id, out)
+    base, n = slot * 2 * REASONS, s.counts[ROWS]
     for row in range(n):
-        if values[base + row] == top:
-            if nth == 0:
-                return row
-            nth -= 1
-    return -1
+        if m.refused[slot * n + row] == 0:
+            return 2
+    best, found = 12, 0
+    for first in (REASONS, 0):
+        for b in range(13):
+            if m.tally[base + first + b] > found:
+                best, found = b, m.tally[base + first + b]
+        if found:
+            break
+    return 1 << best

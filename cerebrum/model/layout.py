@@ -10,15 +10,21 @@ import numpy as np
 
 from cerebrum.model.resources import MAX_EXTENDED, MAX_GPUS
 
+# The first 64 bytes are what filters read: one line of the processor's cache.
 NODE = np.dtype(
     [
-        ("cpu_milli", "i8"),
         ("cpu_free", "i8"),
-        ("memory_mib", "i8"),
         ("memory_free", "i8"),
+        ("gpu_free_sum", "i4"),
+        ("gpu_count", "i4"),
+        ("gpu_model", "i4"),
+        ("slots_free", "i4"),
+        ("gpu_free", "i2", (MAX_GPUS,)),
+        ("fragmentation", "f8"),
+        ("cpu_milli", "i8"),
+        ("memory_mib", "i8"),
         ("extended", "i8", (MAX_EXTENDED,)),
         ("extended_free", "i8", (MAX_EXTENDED,)),
-        ("fragmentation", "f8"),
         ("speed", "f8"),
         ("cpu_idle_w", "f8"),
         ("cpu_full_w", "f8"),
@@ -26,17 +32,11 @@ NODE = np.dtype(
         ("gpu_full_w", "f8"),
         ("cpu_package_milli", "i4"),
         ("slots", "i4"),
-        ("slots_free", "i4"),
-        ("gpu_count", "i4"),
-        ("gpu_model", "i4"),
-        ("gpu_free_sum", "i4"),
         ("cache_ways", "i4"),
         ("cache_ways_free", "i4"),
-        ("gpu_free", "i4", (MAX_GPUS,)),
-        ("gpu_kinds", "i2", (MAX_GPUS + 2,)),
         ("preference", "i4"),
         ("disliked_taints", "i4"),
-        ("reserved", "i4"),
+        ("gpu_kinds", "i2", (MAX_GPUS + 4,)),
     ]
 )
 """A node's capacity and what is free. `*_milli` thousandths, `*_mib` MiB, `*_w` watts.
@@ -61,7 +61,8 @@ TASK = np.dtype(
         ("gpu_kind", "i4"),
         ("cache_ways", "i4"),
         ("constraints", "i4"),
-        ("reserved", "i4"),
+        ("has_extended", "i4"),
+        ("reserved", "i8"),
     ]
 )
 """A task class. `gpu_models` has a bit per accepted model (-1: any); `gpu_kind` -1 none, 0 shared,
