@@ -88,9 +88,7 @@ def steady(
     for first, last, times in ((0, n - measure, np.zeros(0)), (n - measure, n, took)):
         _drive(table, handle, first, last, limit, running, ends, times, found, work, out)
     now = np.zeros(2, np.int64)
-    sight = [
-        _first_sight(table, handle, c, out, now) for c in range(len(scenario.tasks.classes))
-    ]
+    sight = [_first_sight(table, handle, c, out, now) for c in range(len(scenario.tasks.classes))]
     return took / 1000, np.array(sight) / 1000
 
 

@@ -1,0 +1,1 @@
+"""Queue, state, event transitions, decision points, metrics from a log. Deterministic."""

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """Numba, kept in one place: compile with a cache that survives clones, call scorers by address.
 
 Traps this file removes:
@@ -31,7 +31,7 @@ from numba.extending import intrinsic
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.layout import NODE, TASK
 
-JIT = not config.DISABLE_JIT
+JIT = not getattr(config, "DISABLE_JIT", False)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 NODE_REC = numba.from_dtype(NODE)
@@ -88,7 +88,7 @@ class _ContentLocator(caching._CacheLocator):
         return locator
 
 
-caching.CacheImpl._locator_classes.insert(0, _ContentLocator)
+caching.CacheImpl._locator_classes.insert(0, _ContentLocator)  # pyright: ignore
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -115,9 +115,9 @@ _interpreted: list[Callable[..., float]] = []  # scorers when Numba is switched 
 if JIT:
 
     @kernel
-    def call_scorer(address, before, after, task, typical):
+    def call_scorer(address, before, after, task, typical):  # pyright: ignore
         """Score by the address of a compiled scorer."""
-        return _call(address, before, after, task, typical)
+        return _call(address, before, after, task, typical)  # pyright: ignore
 
 else:
 
@@ -147,7 +147,7 @@ class Scorer:
 
     @functools.cached_property
     def looks_at_memory(self) -> bool:
-        """Whether the score can depend on memory: compiled code reads fields by literal name only."""
+        """Whether the score can depend on memory: kernels read fields by literal name only."""
         return _mentions(self.function, "memory", set())
 
     @functools.cached_property
@@ -167,9 +167,10 @@ class Scorer:
             raise ConfigError(f"cannot be compiled by Numba: {' '.join(reason)[:400]}").at(
                 field=self.name
             ) from problem
-        return self._compiled.address
+        return int(self._compiled.address or 0)
 
     def __call__(self, before: Any, after: Any, task: Any, typical: Any) -> float:
+        """The plain Python function, for tests and explanations."""
         return self.function(before, after, task, typical)
 
 

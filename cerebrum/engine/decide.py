@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """One decision over the queue, and the compiled loop that takes many in a row.
 
 `next_action` is the whole scheduler of an incremental policy: walk the queue from a position, place
@@ -11,15 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from cerebrum.engine.compiled import kernel
+from cerebrum.engine.picking import best_row, why_nowhere
 from cerebrum.engine.placement import give_back, mix, take
 from cerebrum.engine.scoring import (
     DISCIPLINE,
     KEY,
-    best_row,
     evaluate,
     node_refusals,
     unpack_memo,
-    why_nowhere,
 )
 from cerebrum.engine.state import (
     DECISIONS,

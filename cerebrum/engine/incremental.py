@@ -12,9 +12,10 @@ from cerebrum.engine import decide as kernels
 from cerebrum.engine import preemption
 from cerebrum.engine import state as at
 from cerebrum.engine.compiled import JIT, Scorer, addresses
+from cerebrum.engine.picking import normalized
 from cerebrum.engine.placement import mix
-from cerebrum.engine.scoring import BLOCK, GPU_RULE as GPU_OPTION
 from cerebrum.engine.scoring import (
+    BLOCK,
     DISCIPLINE,
     KEY,
     MEMO_DTYPES,
@@ -23,8 +24,8 @@ from cerebrum.engine.scoring import (
     SUMMED,
     TIE_RULE,
     Memo,
-    normalized,
 )
+from cerebrum.engine.scoring import GPU_RULE as GPU_OPTION
 from cerebrum.model.decisions import NOTHING, Bind, Decision, Preempt, Reject, Wait
 from cerebrum.model.layout import NODE
 from cerebrum.model.protocols import Explanation, ScoreRow
@@ -73,9 +74,7 @@ class Incremental:
     gives the same decision however the policy was used before.
     """
 
-    def __init__(
-        self, name: str, scores: tuple[Weighted, ...], rules: Rules | None = None
-    ) -> None:
+    def __init__(self, name: str, scores: tuple[Weighted, ...], rules: Rules | None = None) -> None:
         self.name = name
         self.scores = scores
         self.rules = rules or Rules()
@@ -104,7 +103,8 @@ class Incremental:
                 return Decision((Reject(task, reason),))
             case kernels.WAITS:
                 return Decision((Wait(task, reason),))
-        return self._preempt(snapshot) if self.rules.preempt else NOTHING
+            case _:
+                return self._preempt(snapshot) if self.rules.preempt else NOTHING
 
     def _preempt(self, snapshot: Snapshot) -> Decision:
         """Make room for the first waiting task that can have it. Gangs do not preempt."""
@@ -117,9 +117,10 @@ class Incremental:
         lowest, tried = int(columns.priority[running].min()), set[tuple[int, int]]()
         victim = np.zeros(len(running), np.int8)
         for task in snapshot.pending:
-            job, kind = columns.job_id[task], (int(columns.class_id[task]), int(columns.priority[task]))
-            gang = job >= 0 and snapshot.gang(int(job))[0] > 1
-            if kind[1] <= lowest or gang or kind in tried:
+            job, priority = int(columns.job_id[task]), int(columns.priority[task])
+            kind = int(columns.class_id[task]), priority
+            gang = job >= 0 and snapshot.gang(job)[0] > 1
+            if priority <= lowest or gang or kind in tried:
                 continue
             tried.add(kind)
             row = preemption.plan(
@@ -155,11 +156,11 @@ class Incremental:
         rows = self._tabulate(raws, refused)
         best = max((r.total for r in rows if not r.refusals), default=NOT)
         ties = [r.row for r in rows if not r.refusals and r.total == best]
-        winner = -1
-        if ties:
-            winner = min(ties, key=lambda r: snapshot.rank[r]) if self.rules.ties == "name" else ties[0]
+        winner = ties[0] if ties else -1
+        if self.rules.ties == "name" and ties:
+            winner = min(ties, key=lambda row: int(snapshot.rank[row]))
         if self.rules.ties == "random":
-            draw = mix(snapshot.key, task * 1024 + int(snapshot.tasks.attempts[task]))
+            draw = np.uint64(mix(snapshot.key, task * 1024 + int(snapshot.tasks.attempts[task])))
             for i, row in enumerate(ties, start=1):
                 winner = row if int(mix(draw, i)) % i == 0 else winner
         names = tuple(w.scorer.name for w in self.scores)

@@ -29,7 +29,8 @@ class EventLog:
     @property
     def digest(self) -> str:
         """Equal exactly when two logs are equal, byte for byte."""
-        return hashlib.blake2b(np.ascontiguousarray(self.rows).tobytes(), digest_size=16).hexdigest()
+        rows = np.ascontiguousarray(self.rows).tobytes()
+        return hashlib.blake2b(rows, digest_size=16).hexdigest()
 
     def of(self, *kinds: EventKind) -> NDArray[np.void]:
         """Only the rows of these kinds."""
@@ -59,7 +60,9 @@ def read_log(path: Path) -> EventLog:
         raise TraceError(f"expected an event log in Parquet: {problem}").at(path) from problem
     missing = [name for name in EVENT.fields or () if name not in frame.columns]
     if missing:
-        raise TraceError(f"expected an event log, columns are missing: {', '.join(missing)}").at(path)
+        raise TraceError(f"expected an event log, columns are missing: {', '.join(missing)}").at(
+            path
+        )
     rows = np.zeros(len(frame), EVENT)
     numbers = {kind.name.lower(): int(kind) for kind in EventKind}
     for name in EVENT.fields or ():

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """Kernels on one node and one task class: does it fit, on which GPUs, what is left afterwards."""
 
 from __future__ import annotations
@@ -165,15 +165,16 @@ def give_back(node, task, gpus, ways):
 def fragmentation(node, typical):
     """F_n: expected GPU thousandths of the node that a typical task could not use.
 
-    FGD (USENIX ATC'23), section 4: all that is left, less what each typical class could use, weighted
-    by popularity; a class that fits can use what is left on GPUs with enough for one share, a class
-    that does not fit here or needs no GPU nothing. Sums are of whole numbers, so equal nodes have
-    exactly equal fragmentation. `typical` is sorted by `gpu_milli`: CPU-only classes come first, and
-    classes asking the same per GPU share one pass over the GPUs.
+    FGD (USENIX ATC'23), section 4: all that is left, less what each typical class could use,
+    weighted by popularity; a class that fits can use what is left on GPUs with enough for one
+    share, a class that does not fit here or needs no GPU nothing. Sums are of whole numbers, so
+    equal nodes have exactly equal fragmentation. `typical` is sorted by `gpu_milli`: CPU-only
+    classes come first, and classes asking the same per GPU share one pass over the GPUs.
     """
     rest = np.int64(node.gpu_free_sum)
     if rest == 0:
         return 0.0
+    gpus, cpu, model = node.gpu_count, node.cpu_free, max(0, node.gpu_model)
     usable = np.int64(0)
     seen, enough, milli = np.int32(0), np.int32(0), np.int32(0)
     for m in range(len(typical)):
@@ -182,15 +183,16 @@ def fragmentation(node, typical):
             continue
         if task.gpu_milli != seen:
             seen, enough, milli = task.gpu_milli, np.int32(0), np.int32(0)
-            for g in range(node.gpu_count):
+            for g in range(gpus):
                 left = np.int32(node.gpu_free[g])
-                fit = np.int32(left >= seen)
-                enough += fit
-                milli += fit * left
+                if left >= seen:
+                    enough += 1
+                    milli += left
             if enough == 0:
                 break  # the classes to come ask for more
-        ok = (enough >= task.gpu_count) & (node.cpu_free >= task.cpu_milli)
-        usable += np.int64(ok & accepts_model(node, task)) * task.popularity * milli
+        # Without branches: what a class needs varies, and a wrong guess costs more than the sum.
+        fits = (enough >= task.gpu_count) & (cpu >= task.cpu_milli)
+        usable += (fits & (task.gpu_models >> model)) * task.popularity * milli
     total = typical[0].popularity_total
     return (rest * total - usable) / total
 

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """Whom to stop so that a more important task fits, in the order kube-scheduler prefers.
 
 On each node: imagine every preemptible task of lower priority gone; if the task then fits, put them

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """The incremental loop: scores per (task class, node) are kept and only changed rows redone.
 
 A `Memo` belongs to one policy and never changes a result: it is what was computed before, brought
@@ -8,13 +8,13 @@ nodes finds the best one. Filling a slot computes each distinct node state once.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cerebrum.engine.compiled import call_scorer, kernel
-from cerebrum.engine.placement import BY_SCORE, below, choose_gpus, mix, refusals, take
-from cerebrum.engine.state import LABELLED, ROWS, SORTED_RANK, VERSION
+from cerebrum.engine.placement import BY_SCORE, choose_gpus, refusals, take
+from cerebrum.engine.state import LABELLED, ROWS, VERSION
 from cerebrum.engine.tables import opener, table_type
 from cerebrum.model.layout import NODE, TASK
 
@@ -28,11 +28,11 @@ PLAIN, MINMAX, MAX, MAX_REVERSED = 0, 1, 2, 3  # ways to normalise over the feas
 class Memo(NamedTuple):
     """Scores kept by a policy. m slots, k scorers (1 if their sum can be kept), n rows.
 
-    Classes of one shape share a slot: shapes are classes, merged when they differ in memory only and
-    no scorer looks at memory (which is then checked when the best node is picked). `shape_of` a
-    class's shape; `shapes` their records; `raw` m x k x n; `refused` m x n, Refusal bits; `tally` m x 2 x 16, how many nodes a reason
-    refuses and how many it alone refuses; `best` m x blocks, the block maximum of `raw` (only when
-    the sum is kept); `slot_of` a
+    Classes of one shape share a slot: shapes are classes, merged when they differ in memory only
+    and no scorer looks at memory (which is then checked when the best node is picked). `shape_of`
+    a class's shape; `shapes` their records; `raw` m x k x n; `refused` m x n, Refusal bits; `tally`
+    m x 2 x 16, how many nodes a reason refuses and how many it alone refuses; `best` m x blocks,
+    the block maximum of `raw` (only when the sum is kept); `slot_of` a
     shape's slot (-1: none), `shape_in` the reverse; `used` when a slot was last wanted; `version`
     how far a slot is up to date; `failed_at` FREED when a class last fitted nowhere; `seen` and
     `seen_row` a hash table of node states; `scorers` addresses, with `weights`, `normal` and
@@ -63,8 +63,9 @@ class Memo(NamedTuple):
     options: np.ndarray
 
 
-MEMO_DTYPES = {
-    "shape_of": np.int32, "shapes": TASK, "raw": np.float64, "refused": np.int16, "tally": np.int32, "best": np.float64, "slot_of": np.int32, "shape_in": np.int32,
+MEMO_DTYPES: dict[str, Any] = {
+    "shape_of": np.int32, "shapes": TASK, "raw": np.float64, "refused": np.int16,
+    "tally": np.int32, "best": np.float64, "slot_of": np.int32, "shape_in": np.int32,
     "used": np.int64, "version": np.int64, "failed_at": np.int64, "seen": np.int64,
     "seen_row": np.int32, "scorers": np.int64, "weights": np.float64, "normal": np.int64,
     "constant": np.float64, "truncate": np.int64, "scratch": NODE, "total": np.float64,
@@ -85,9 +86,15 @@ unpack_memo = opener(table_type("Memo", MEMO_DTYPES))
 
 REASONS = 16
 
+
+def _offset(name: str) -> int:
+    assert NODE.fields is not None
+    return dict(NODE.fields)[name][1]
+
+
 _WORDS = NODE.itemsize // 8
 _FREE_WORDS = tuple(
-    NODE.fields[name][1] // 8
+    _offset(name) // 8
     for name in ("cpu_milli", "cpu_free", "memory_free", "gpu_count", "slots_free", "gpu_free")
 )
 _GPU_WORDS = NODE["gpu_free"].itemsize // 8
@@ -359,135 +366,3 @@ def scores_of(s, m, class_id, out):
     if m.version[slot] != s.counts[VERSION]:
         catch_up(s, m, slot, out)
     return slot
-
-
-@kernel
-def normalize(s, m, slot):
-    """Weighted sum of normalised scores into `m.total`; NOT where the task does not fit."""
-    n, k = s.counts[ROWS], len(m.scorers)
-    base = slot * k * n
-    for row in range(n):
-        m.total[row] = NOT if m.raw[base + row] == NOT else 0.0
-    for i in range(k):
-        first = base + i * n
-        low, high = np.inf, -np.inf
-        for row in range(n):
-            value = m.raw[first + row]
-            if value != NOT:
-                low, high = min(low, value), max(high, value)
-        for row in range(n):
-            value = m.raw[first + row]
-            if value != NOT:
-                m.total[row] += m.weights[i] * normalized(
-                    value, low, high, m.normal[i], m.constant[i], m.truncate[i]
-                )
-
-
-@kernel
-def normalized(value, low, high, kind, constant, truncate):
-    """One score on 0..100 given the range over feasible nodes; whole numbers divide like integers."""
-    if kind == PLAIN:
-        return value
-    if kind == MINMAX:
-        if high == low:
-            return constant
-        result = (value - low) * 100.0 / (high - low)
-    elif high == 0:
-        result = 0.0
-    else:
-        result = value * 100.0 / high
-    if truncate:
-        result = np.trunc(result)
-    return 100.0 - result if kind == MAX_REVERSED else result
-
-
-@kernel
-def _top(m, slot, blocks):
-    """The best score in a slot."""
-    top = NOT
-    for b in range(slot * blocks, (slot + 1) * blocks):
-        top = m.best[b] if m.best[b] > top else top
-    return top
-
-
-@kernel
-def _top_with_memory(s, m, slot, blocks, memory):
-    """The best score among nodes with enough memory."""
-    n, top = s.counts[ROWS], NOT
-    for b in range(blocks):
-        if m.best[slot * blocks + b] <= top:
-            continue
-        for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-            if m.raw[slot * n + row] > top and s.nodes[row].memory_free >= memory:
-                top = m.raw[slot * n + row]
-    return top
-
-
-@kernel
-def _pick(s, m, slot, blocks, top, memory, draw):
-    """The node with score `top` and enough memory that the tie rule prefers; -1 if there is none."""
-    n, rule = s.counts[ROWS], m.options[TIE_RULE]
-    first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
-    chosen, ties = np.int64(-1), 0
-    for b in range(blocks):
-        if m.options[SUMMED] and m.best[slot * blocks + b] < top:
-            continue
-        for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-            value = m.raw[slot * n + row] if m.options[SUMMED] else m.total[row]
-            if value != top or s.nodes[row].memory_free < memory:
-                continue
-            ties += 1
-            if first_wins:
-                return np.int64(row)
-            if rule == TIES_RANDOM:  # the i-th of the ties replaces the choice once in i times
-                better = below(mix(draw, ties), ties) == 0
-            else:
-                better = chosen < 0 or s.rank[row] < s.rank[chosen]
-            if better:
-                chosen = np.int64(row)
-    return chosen
-
-
-@kernel
-def best_row(s, m, class_id, draw, out):
-    """The node the task goes to; -1 if it fits nowhere."""
-    slot, memory = scores_of(s, m, class_id, out), s.classes[class_id].memory_mib
-    n = s.counts[ROWS]
-    blocks = (n + BLOCK - 1) // BLOCK
-    if m.options[SUMMED]:
-        top = _top(m, slot, blocks)
-    else:
-        normalize(s, m, slot)
-        top = NOT
-        for row in range(n):
-            top = m.total[row] if m.total[row] > top else top
-    if top == NOT:
-        return np.int64(-1)
-    row = _pick(s, m, slot, blocks, top, memory, draw)
-    if row < 0:
-        top = _top_with_memory(s, m, slot, blocks, memory)
-        if top != NOT:
-            row = _pick(s, m, slot, blocks, top, memory, draw)
-    return row
-
-
-@kernel
-def why_nowhere(s, m, class_id, out):
-    """The reason that keeps a class out, as one Refusal bit.
-
-    Of the nodes refused for one reason alone, the commonest reason; if every node is refused for
-    several, the commonest of all; ties: the lowest bit. MEMORY where all else would fit somewhere.
-    """
-    slot = scores_of(s, m, class_id, out)
-    base, n = slot * 2 * REASONS, s.counts[ROWS]
-    for row in range(n):
-        if m.refused[slot * n + row] == 0:
-            return 2
-    best, found = 12, 0
-    for first in (REASONS, 0):
-        for b in range(13):
-            if m.tally[base + first + b] > found:
-                best, found = b, m.tally[base + first + b]
-        if found:
-            break
-    return 1 << best

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """What the cluster held over time: one compiled pass over an event log.
 
 The pass repeats what the log says with the same `take`, `give_back` and `fragmentation` the engine

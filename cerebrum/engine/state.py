@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """The engine's whole state: one table of arrays, one row per node, task class, task or job.
 
 `State` is what kernels see. `Table` owns the arrays, grows them, and hands kernels their addresses.

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 """`apply` - the only writer of task and node state - as one compiled function of one event.
 
 Every event that is accepted is appended to the log; a refused event changes nothing and returns

@@ -1,4 +1,4 @@
-"""Typical task classes: what fragmentation is measured against (FGD, USENIX ATC'23, section 4.1)."""
+"""Typical task classes: what fragmentation is measured against (FGD, USENIX ATC'23)."""
 
 from __future__ import annotations
 

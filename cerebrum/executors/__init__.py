@@ -1,0 +1,1 @@
+"""What makes decisions happen: the only code that touches the outside."""

@@ -41,7 +41,7 @@ class Requirement:
             raise InputError(f"{self.operator} expects one whole number").at(field="values")
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels satisfy the requirement; an absent key satisfies NotIn, as in Kubernetes."""
+        """Whether labels satisfy it; an absent key satisfies NotIn, as in Kubernetes."""
         value = labels.get(self.key)
         match self.operator:
             case "Exists":

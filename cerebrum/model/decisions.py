@@ -40,7 +40,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Tell, once, why a task stays in the queue. Changes nothing else; `reason` holds Refusal bits."""
+    """Tell, once, why a task stays in the queue: `reason` holds Refusal bits. No other effect."""
 
     task: int
     reason: int = 0

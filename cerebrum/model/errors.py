@@ -1,14 +1,14 @@
 """Everything Cerebrum raises on purpose. A docstring is the message's meaning and its remedy.
 
-    CerebrumError
-    |- InputError            something a person wrote is wrong: file, line, field, what was expected
-    |  |- TraceError         a trace, workflow or cluster file
-    |  |- ConfigError        a policy profile, a setting, a command-line value
-    |  `- UnknownName        a name that is not registered; carries the nearest valid ones
-    |- NotFound              a run, task or node that was asked for does not exist
-    |- InvalidEvent          an event that the state it is applied to does not allow
-    |- InfeasibleDecision    a policy decided something that cannot be done
-    `- MissingDependency     an optional package is needed for what was asked
+CerebrumError
+|- InputError            something a person wrote is wrong: file, line, field, what was expected
+|  |- TraceError         a trace, workflow or cluster file
+|  |- ConfigError        a policy profile, a setting, a command-line value
+|  `- UnknownName        a name that is not registered; carries the nearest valid ones
+|- NotFound              a run, task or node that was asked for does not exist
+|- InvalidEvent          an event that the state it is applied to does not allow
+|- InfeasibleDecision    a policy decided something that cannot be done
+`- MissingDependency     an optional package is needed for what was asked
 """
 
 from __future__ import annotations

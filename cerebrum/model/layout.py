@@ -66,7 +66,8 @@ TASK = np.dtype(
     ]
 )
 """A task class. `gpu_models` has a bit per accepted model (-1: any); `gpu_kind` -1 none, 0 shared,
-k whole GPUs; `popularity` how many tasks of the reference trace are of this class, `popularity_total` the
-sum over `typical` (both only meaningful in `typical`, which is sorted by `gpu_milli`; `reserved` holds the order it was given in there)."""
+k whole GPUs. Only in `typical`, which is sorted by `gpu_milli`: `popularity` how many tasks of the
+reference trace are of this class, `popularity_total` the sum, `reserved` the order given."""
 
-assert NODE.itemsize % 8 == 0 and TASK.itemsize % 8 == 0, "records are hashed by 8-byte words"
+assert NODE.itemsize % 8 == 0, "nodes are compared by 8-byte words"
+assert TASK.itemsize % 8 == 0, "task classes are compared by 8-byte words"

@@ -15,7 +15,9 @@ from cerebrum.model.errors import InputError
 
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
-_QUANTITY = re.compile(r"^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,2})|([A-Za-z]*))$", re.ASCII)
+_QUANTITY = re.compile(
+    r"^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,2})|([A-Za-z]*))$", re.ASCII
+)
 _MAX_CHARS = 64
 _MAX_INT64 = 2**63 - 1
 _EXAMPLES = "a Kubernetes quantity such as 500m, 4, 1.5Gi or 2e3"

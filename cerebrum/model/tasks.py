@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,20 +95,20 @@ class TaskTable(Sequence[Task]):
         if n > MAX_TASKS:
             raise InputError(f"expected at most {MAX_TASKS:,} tasks, got {n:,}")
 
-        def column(values: object, dtype: type) -> NDArray[np.generic]:
-            return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype), (n,)))
+        def column(values: Any, dtype: type[Any]) -> NDArray[Any]:
+            return np.ascontiguousarray(np.broadcast_to(np.array(values, dtype), (n,)))
 
         table = cls(
             names=names,
             classes=tuple(classes),
-            class_id=column(class_id, np.int32),  # type: ignore[arg-type]
-            submit_s=column(submit_s, np.float64),  # type: ignore[arg-type]
-            duration_s=column(duration_s, np.float64),  # type: ignore[arg-type]
-            requested_s=column(requested_s, np.float64),  # type: ignore[arg-type]
-            priority=column(priority, np.int32),  # type: ignore[arg-type]
-            job_id=column(job_id, np.int32),  # type: ignore[arg-type]
+            class_id=column(class_id, np.int32),
+            submit_s=column(submit_s, np.float64),
+            duration_s=column(duration_s, np.float64),
+            requested_s=column(requested_s, np.float64),
+            priority=column(priority, np.int32),
+            job_id=column(job_id, np.int32),
             jobs=tuple(jobs),
-            preemptible=column(preemptible, np.bool_),  # type: ignore[arg-type]
+            preemptible=column(preemptible, np.bool_),
         )
         table._validate()
         return table

@@ -8,6 +8,8 @@ from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, Refusal
 from tests.engine.stories import emptiest, node, policy, scenario, simulate, task, told
 
+NAMED_SLOW = Requirement("metadata.name", "In", ("slow",))
+
 
 def test_a_task_goes_to_the_fullest_node_that_still_has_room():
     run = simulate(scenario([node("big", 8), node("small", 2)], [task("a", 2), task("b", 2)]))
@@ -74,7 +76,10 @@ def test_slots_bound_the_number_of_tasks():
         (Constraints(selector=(("disk", "ssd"),)), "fast"),
         (Constraints(required=(Term((Requirement("disk", "NotIn", ("ssd",)),)),)), "slow"),
         (Constraints(required=(Term((Requirement("gen", "Gt", ("2",)),)),)), "fast"),
-        (Constraints(required=(Term(fields=(Requirement("metadata.name", "In", ("slow",)),)),)), "slow"),
+        (
+            Constraints(required=(Term(fields=(Requirement("metadata.name", "In", ("slow",)),)),)),
+            "slow",
+        ),
         (Constraints(required=(Term(), Term((Requirement("gen", "Exists"),)))), "fast"),
     ],
 )

@@ -166,13 +166,14 @@ def test_a_node_that_joins_takes_what_waits():
 def test_a_waiting_task_is_reported_once_until_it_runs():
     tasks = [task("a", 2, runs=10), task("b", 2, at=1), task("c", 1, at=2), task("d", 1, at=3)]
     run = simulate(scenario([node("n", 2)], tasks))
-    assert told(run, "unschedulable") == ["1 unschedulable b", "2 unschedulable c", "3 unschedulable d"]
+    told_once = ["1 unschedulable b", "2 unschedulable c", "3 unschedulable d"]
+    assert told(run, "unschedulable") == told_once
 
 
 def test_a_decision_that_cannot_be_names_the_task():
     simulation = Simulation(scenario([node("n", 1)], [task("fat", 2)]))
     simulation.next_snapshot()
-    with pytest.raises(InfeasibleDecision, match="'fat'.*no room"):
+    with pytest.raises(InfeasibleDecision, match=r"'fat'.*no room"):
         simulation.act(Decision((Bind(0, 0),)))
 
 

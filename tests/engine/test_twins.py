@@ -19,15 +19,14 @@ from tests.engine.stories import emptiest, fullest, node, policy, scenario, simu
 from tests.naive import scheduler
 
 MODELS = ("", "T4", "A100")
+DISCIPLINES = ("skip", "block", "reject")
 CONSTRAINTS = (
     Constraints(),
     Constraints(selector=(("disk", "ssd"),)),
     Constraints(tolerations=(Toleration("dedicated", "Exists"),)),
     Constraints(required=(Term((Requirement("disk", "NotIn", ("ssd",)),)),)),
 )
-quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -92,14 +91,16 @@ def happened(log: EventLog) -> list[tuple]:
 
 
 @quick
-@given(stories(), st.sampled_from(["skip", "block", "reject"]))
+@given(stories(), st.sampled_from(DISCIPLINES))
 def test_the_engine_does_what_its_naive_twin_does(story, discipline):
     compiled = simulate(story, policy(queue=discipline))
     assert happened(compiled.engine.log) == scheduler.run(story, discipline)
 
 
 @quick
-@given(stories(), st.sampled_from(["skip", "block", "reject"]), st.sampled_from(["first", "random"]))
+@given(
+    stories(), st.sampled_from(["skip", "block", "reject"]), st.sampled_from(["first", "random"])
+)
 def test_compiled_stepped_and_replayed_logs_are_one(story, discipline, ties):
     rules = {"queue": discipline, "ties": ties}
     compiled = simulate(story, policy(emptiest, **rules), seed=7).engine.log
@@ -178,7 +179,7 @@ def test_a_damaged_log_is_refused_at_the_row_that_does_not_follow():
     rows = simulate(story).engine.log.rows.copy()
     bind = np.flatnonzero(rows["kind"] == EventKind.BOUND)[0]
     rows["row"][bind] = 5
-    with pytest.raises(InvalidEvent, match="'a'.*no such node"):
+    with pytest.raises(InvalidEvent, match=r"'a'.*no such node"):
         Engine(story).replay(EventLog(rows))
 
 

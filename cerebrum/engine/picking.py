@@ -1,0 +1,156 @@
+# pyright: basic, reportPrivateImportUsage=false
+"""From scores to one node: normalising, ties, and the reason when there is no node."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cerebrum.engine.compiled import kernel
+from cerebrum.engine.placement import below, mix
+from cerebrum.engine.scoring import (
+    BLOCK,
+    MAX_REVERSED,
+    MINMAX,
+    NOT,
+    PLAIN,
+    REASONS,
+    SUMMED,
+    TIE_RULE,
+    TIES_FIRST,
+    TIES_NAME,
+    TIES_RANDOM,
+    scores_of,
+)
+from cerebrum.engine.state import ROWS, SORTED_RANK
+
+
+@kernel
+def normalize(s, m, slot):
+    """Weighted sum of normalised scores into `m.total`; NOT where the task does not fit."""
+    n, k = s.counts[ROWS], len(m.scorers)
+    base = slot * k * n
+    for row in range(n):
+        m.total[row] = NOT if m.raw[base + row] == NOT else 0.0
+    for i in range(k):
+        first = base + i * n
+        low, high = np.inf, -np.inf
+        for row in range(n):
+            value = m.raw[first + row]
+            if value != NOT:
+                low, high = min(low, value), max(high, value)
+        for row in range(n):
+            value = m.raw[first + row]
+            if value != NOT:
+                m.total[row] += m.weights[i] * normalized(
+                    value, low, high, m.normal[i], m.constant[i], m.truncate[i]
+                )
+
+
+@kernel
+def normalized(value, low, high, kind, constant, truncate):
+    """One score on 0..100 given the range over feasible nodes; `truncate` divides as integers do."""
+    if kind == PLAIN:
+        return value
+    if kind == MINMAX:
+        if high == low:
+            return constant
+        result = (value - low) * 100.0 / (high - low)
+    elif high == 0:
+        result = 0.0
+    else:
+        result = value * 100.0 / high
+    if truncate:
+        result = np.trunc(result)
+    return 100.0 - result if kind == MAX_REVERSED else result
+
+
+@kernel
+def _top(m, slot, blocks):
+    """The best score in a slot."""
+    top = NOT
+    for b in range(slot * blocks, (slot + 1) * blocks):
+        top = m.best[b] if m.best[b] > top else top
+    return top
+
+
+@kernel
+def _top_with_memory(s, m, slot, blocks, memory):
+    """The best score among nodes with enough memory."""
+    n, top = s.counts[ROWS], NOT
+    for b in range(blocks):
+        if m.best[slot * blocks + b] <= top:
+            continue
+        for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
+            if m.raw[slot * n + row] > top and s.nodes[row].memory_free >= memory:
+                top = m.raw[slot * n + row]
+    return top
+
+
+@kernel
+def _pick(s, m, slot, blocks, top, memory, draw):
+    """The node with score `top` and enough memory that the tie rule prefers; -1 if none has."""
+    n, rule = s.counts[ROWS], m.options[TIE_RULE]
+    first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
+    chosen, ties = np.int64(-1), 0
+    for b in range(blocks):
+        if m.options[SUMMED] and m.best[slot * blocks + b] < top:
+            continue
+        for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
+            value = m.raw[slot * n + row] if m.options[SUMMED] else m.total[row]
+            if value != top or s.nodes[row].memory_free < memory:
+                continue
+            ties += 1
+            if first_wins:
+                return np.int64(row)
+            if rule == TIES_RANDOM:  # the i-th of the ties replaces the choice once in i times
+                better = below(mix(draw, ties), ties) == 0
+            else:
+                better = chosen < 0 or s.rank[row] < s.rank[chosen]
+            if better:
+                chosen = np.int64(row)
+    return chosen
+
+
+@kernel
+def best_row(s, m, class_id, draw, out):
+    """The node the task goes to; -1 if it fits nowhere."""
+    slot, memory = scores_of(s, m, class_id, out), s.classes[class_id].memory_mib
+    n = s.counts[ROWS]
+    blocks = (n + BLOCK - 1) // BLOCK
+    if m.options[SUMMED]:
+        top = _top(m, slot, blocks)
+    else:
+        normalize(s, m, slot)
+        top = NOT
+        for row in range(n):
+            top = m.total[row] if m.total[row] > top else top
+    if top == NOT:
+        return np.int64(-1)
+    row = _pick(s, m, slot, blocks, top, memory, draw)
+    if row < 0:
+        top = _top_with_memory(s, m, slot, blocks, memory)
+        if top != NOT:
+            row = _pick(s, m, slot, blocks, top, memory, draw)
+    return row
+
+
+@kernel
+def why_nowhere(s, m, class_id, out):
+    """The reason that keeps a class out, as one Refusal bit.
+
+    Of the nodes refused for one reason alone, the commonest reason; if every node is refused for
+    several, the commonest of all; ties: the lowest bit. MEMORY where all else would fit somewhere.
+    """
+    slot = scores_of(s, m, class_id, out)
+    base, n = slot * 2 * REASONS, s.counts[ROWS]
+    for row in range(n):
+        if m.refused[slot * n + row] == 0:
+            return 2
+    best, found = 12, 0
+    for first in (REASONS, 0):
+        for b in range(13):
+            if m.tally[base + first + b] > found:
+                best, found = b, m.tally[base + first + b]
+        if found:
+            break
+    return 1 << best
