@@ -18,6 +18,7 @@ from cerebrum.engine.scoring import (
     KEY,
     evaluate,
     node_refusals,
+    tidy,
     unpack_memo,
 )
 from cerebrum.engine.state import (
@@ -56,6 +57,7 @@ def place_one(s, m, task, draw, out):
     if m.failed_at[class_id] == s.counts[FREED]:
         return -1, 0  # nothing was freed since it last fitted nowhere
     row = best_row(s, m, class_id, draw, out)
+    tidy(s, m, out)
     if row < 0:
         m.failed_at[class_id] = s.counts[FREED]
         return -1, 0

@@ -19,6 +19,7 @@ from cerebrum.engine.scoring import (
     TIES_FIRST,
     TIES_NAME,
     TIES_RANDOM,
+    maximum,
     scores_of,
 )
 from cerebrum.engine.state import ROWS, SORTED_RANK
@@ -48,7 +49,7 @@ def normalize(s, m, slot):
 
 @kernel
 def normalized(value, low, high, kind, constant, truncate):
-    """One score on 0..100 given the range over feasible nodes; `truncate` divides as integers do."""
+    """One score on 0..100 given the range over feasible nodes; `truncate`d it is whole."""
     if kind == PLAIN:
         return value
     if kind == MINMAX:
@@ -67,10 +68,7 @@ def normalized(value, low, high, kind, constant, truncate):
 @kernel
 def _top(m, slot, blocks):
     """The best score in a slot."""
-    top = NOT
-    for b in range(slot * blocks, (slot + 1) * blocks):
-        top = m.best[b] if m.best[b] > top else top
-    return top
+    return maximum(m.best, slot * blocks, (slot + 1) * blocks)
 
 
 @kernel

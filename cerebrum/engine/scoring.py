@@ -19,6 +19,9 @@ from cerebrum.engine.tables import opener, table_type
 from cerebrum.model.layout import NODE, TASK
 
 BLOCK = 64
+TIDY_LAG, TIDY_MEMORY = 1024, 20_000  # changes, decisions
+TIDY_NEAR, TIDY_FAR = 48, 4  # changes a decision while nodes fit in the cache, and beyond
+NEAR_NODES = 16_384
 NOT = -np.inf  # the score of a node that cannot take the task
 
 TIES_FIRST, TIES_NAME, TIES_RANDOM = 0, 1, 2
@@ -32,12 +35,12 @@ class Memo(NamedTuple):
     and no scorer looks at memory (which is then checked when the best node is picked). `shape_of`
     a class's shape; `shapes` their records; `raw` m x k x n; `refused` m x n, Refusal bits; `tally`
     m x 2 x 16, how many nodes a reason refuses and how many it alone refuses; `best` m x blocks,
-    the block maximum of `raw` (only when the sum is kept); `slot_of` a
-    shape's slot (-1: none), `shape_in` the reverse; `used` when a slot was last wanted; `version`
-    how far a slot is up to date; `failed_at` FREED when a class last fitted nowhere; `seen` and
-    `seen_row` a hash table of node states; `scorers` addresses, with `weights`, `normal` and
-    `constant` (what normalising gives when all are equal) one a scorer; `truncate` 1 to cut scores
-    to whole numbers; `scratch` two node records; `options` see below; `total` n, work space.
+    the block maximum of `raw` (only when the sum is kept); `slot_of` a shape's slot (-1: none),
+    `shape_in` the reverse; `used` when a slot was last wanted; `version` how far a slot is up to
+    date; `failed_at` FREED when a class last fitted nowhere; `seen` and `seen_row` a hash table of
+    node states; `scorers` addresses, with `weights`, `normal` and `constant` (what normalising
+    gives when all are equal) one a scorer; `truncate` 1 to cut scores to whole numbers; `scratch`
+    two node records; `options` see below; `total` n, work space.
     """
 
     shape_of: np.ndarray
@@ -89,7 +92,8 @@ REASONS = 16
 
 def _offset(name: str) -> int:
     assert NODE.fields is not None
-    return dict(NODE.fields)[name][1]
+    fields: Any = NODE.fields
+    return fields[name][1]
 
 
 _WORDS = NODE.itemsize // 8
@@ -181,13 +185,15 @@ def _count(m, slot, bits, step):
     """Enter a node's refusals in the tally, or take them out."""
     if bits <= 0:
         return
-    base = slot * 2 * REASONS
+    at = slot * 2 * REASONS
     alone = bits & (bits - 1) == 0
-    for b in range(13):
-        if (bits >> b) & 1:
-            m.tally[base + b] += step
+    while bits:
+        if bits & 1:
+            m.tally[at] += step
             if alone:
-                m.tally[base + REASONS + b] += step
+                m.tally[at + REASONS] += step
+        bits >>= 1
+        at += 1
 
 
 @kernel
@@ -283,19 +289,26 @@ def _fill(s, m, slot, task, out):
 
 
 @kernel
-def _renew_block(m, slot, block, n, blocks):
-    a = b = c = d = NOT  # four chains of comparisons run side by side
-    at, end = slot * n + block * BLOCK, slot * n + min(n, (block + 1) * BLOCK)
+def maximum(values, at, end):
+    """The largest of values[at:end]; four chains of comparisons run side by side."""
+    a = b = c = d = NOT
     while at + 4 <= end:
-        a = m.raw[at] if m.raw[at] > a else a
-        b = m.raw[at + 1] if m.raw[at + 1] > b else b
-        c = m.raw[at + 2] if m.raw[at + 2] > c else c
-        d = m.raw[at + 3] if m.raw[at + 3] > d else d
+        a = values[at] if values[at] > a else a
+        b = values[at + 1] if values[at + 1] > b else b
+        c = values[at + 2] if values[at + 2] > c else c
+        d = values[at + 3] if values[at + 3] > d else d
         at += 4
     while at < end:
-        a = m.raw[at] if m.raw[at] > a else a
+        a = values[at] if values[at] > a else a
         at += 1
-    m.best[slot * blocks + block] = max(max(a, b), max(c, d))
+    return max(max(a, b), max(c, d))
+
+
+@kernel
+def _renew_block(m, slot, block, n, blocks):
+    first = slot * n + block * BLOCK
+    end = slot * n + min(n, (block + 1) * BLOCK)
+    m.best[slot * blocks + block] = maximum(m.raw, first, end)
 
 
 @kernel
@@ -344,19 +357,44 @@ def _take_slot(m, shape):
 
 
 @kernel
+def _advance(s, m, slot, until, out):
+    """Redo the rows that changed from the slot's version up to `until`."""
+    task, mask = m.shapes[m.shape_in[slot]], len(s.changed) - 1
+    for v in range(m.version[slot], until):
+        row = s.changed[v & mask]
+        if s.changed_at[row] == v:  # later changes of the row come later in the log
+            _refresh_row(s, m, slot, row, task, out)
+    m.version[slot] = until
+
+
+@kernel
+def tidy(s, m, out):
+    """Take the stalest slot a few changes further, so that no decision must do them all at once."""
+    if s.counts[ROWS] < 2 * TIDY_LAG:
+        return  # filling a slot costs no more than what tidying would save
+    now = s.counts[VERSION]
+    oldest, chosen = now - TIDY_LAG, -1
+    reach = now - min(len(s.changed), s.counts[ROWS])
+    for slot in range(len(m.version)):
+        version = m.version[slot]
+        wanted = m.options[STEP] - m.used[slot] < TIDY_MEMORY
+        if version >= reach and version < oldest and wanted:
+            oldest, chosen = version, slot
+    if chosen >= 0:
+        step = TIDY_NEAR if s.counts[ROWS] <= NEAR_NODES else TIDY_FAR
+        _advance(s, m, chosen, oldest + step, out)
+
+
+@kernel
 def catch_up(s, m, slot, out):
     """Bring a slot up to date from the change log, or fill it when that is shorter."""
     task = m.shapes[m.shape_in[slot]]
     now, version = s.counts[VERSION], m.version[slot]
     if version < 0 or now - version > min(len(s.changed), s.counts[ROWS]):
         _fill(s, m, slot, task, out)
+        m.version[slot] = now
     else:
-        mask = len(s.changed) - 1
-        for v in range(version, now):
-            row = s.changed[v & mask]
-            if s.changed_at[row] == v:  # later changes of the row come later in the log
-                _refresh_row(s, m, slot, row, task, out)
-    m.version[slot] = now
+        _advance(s, m, slot, now, out)
 
 
 @kernel
