@@ -17,7 +17,7 @@ import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from numba import types
 from numba.core import caching, config
 from numba.extending import intrinsic
 
-from cerebrum.model.errors import ConfigError
+from cerebrum.model.errors import ConfigError, UnknownName
 from cerebrum.model.layout import NODE, TASK
 
 JIT = not getattr(config, "DISABLE_JIT", False)
@@ -57,13 +57,32 @@ def _engine_digest() -> bytes:
     return digest.digest()
 
 
+def _reachable(function: Any, seen: set[int] | None = None) -> Iterator[Any]:
+    """A function and the Python functions it can call, through globals and closures."""
+    seen = set() if seen is None else seen
+    function = getattr(function, "py_func", function)
+    code = getattr(function, "__code__", None)
+    if code is None or id(function) in seen:
+        return
+    seen.add(id(function))
+    yield function
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    used = [function.__globals__.get(name) for name in code.co_names]
+    for other in [*cells, *used]:
+        if callable(other):
+            yield from _reachable(other, seen)
+
+
 class _ContentLocator(caching._CacheLocator):
     """Cache place and stamp from the content of the source, not from its path and time."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         self._line = py_func.__code__.co_firstlineno
-        source = Path(py_file).read_bytes()
-        self._stamp = hashlib.blake2b(source + _engine_digest(), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(_engine_digest(), digest_size=8)
+        files = {py_file, *(f.__code__.co_filename for f in _reachable(py_func))}
+        for name in sorted(files):
+            digest.update(Path(name).read_bytes() if Path(name).is_file() else name.encode())
+        self._stamp = digest.hexdigest()
         self._folder = cache_folder() / f"{Path(py_file).stem}-{self._stamp}"
 
     def get_cache_path(self) -> str:
@@ -135,20 +154,25 @@ class Scorer:
     """
 
     def __init__(self, function: Callable[..., float], name: str | None = None) -> None:
+        self.name = name or function.__name__
         wanted = ["before", "after", "task", "typical"]
         given = list(inspect.signature(function).parameters)
         if len(given) != len(wanted):
             raise ConfigError(
                 f"a scorer takes ({', '.join(wanted)}), this one takes ({', '.join(given)})"
-            ).at(field=getattr(function, "__name__", "scorer"))
-        self.name = name or function.__name__
+            ).at(field=self.name)
         self.function = function
         self.__doc__ = function.__doc__
 
     @functools.cached_property
     def looks_at_memory(self) -> bool:
         """Whether the score can depend on memory: kernels read fields by literal name only."""
-        return _mentions(self.function, "memory", set())
+        for function in _reachable(self.function):
+            code = function.__code__
+            texts = [*code.co_names, *(c for c in code.co_consts[1:] if isinstance(c, str))]
+            if any("memory" in text for text in texts):
+                return True
+        return False
 
     @functools.cached_property
     def address(self) -> int:
@@ -162,9 +186,12 @@ class Scorer:
                 self._compiled = numba.cfunc(SCORER, cache=True)(self.function)
             except RuntimeError:  # typed into a shell: there is no file to keep it beside
                 self._compiled = numba.cfunc(SCORER)(self.function)
+        except KeyError as problem:  # how Numba says that a record has no such field
+            known = [*(NODE.names or ()), *(TASK.names or ())]
+            raise UnknownName("field", str(problem.args[0]), known).at(field=self.name) from problem
         except numba.errors.NumbaError as problem:
-            reason = str(problem).strip().splitlines()
-            raise ConfigError(f"cannot be compiled by Numba: {' '.join(reason)[:400]}").at(
+            reason = " ".join(str(problem).split())[:400]
+            raise ConfigError(f"cannot be compiled by Numba: {reason}").at(
                 field=self.name
             ) from problem
         return int(self._compiled.address or 0)
@@ -172,21 +199,6 @@ class Scorer:
     def __call__(self, before: Any, after: Any, task: Any, typical: Any) -> float:
         """The plain Python function, for tests and explanations."""
         return self.function(before, after, task, typical)
-
-
-def _mentions(function: Any, word: str, seen: set[int]) -> bool:
-    """Whether a function or one it can call names something containing `word`."""
-    function = getattr(function, "py_func", function)
-    code = getattr(function, "__code__", None)
-    if code is None or id(function) in seen:
-        return False
-    seen.add(id(function))
-    texts = [*code.co_names, *(c for c in code.co_consts[1:] if isinstance(c, str))]
-    if any(word in text for text in texts):
-        return True
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    used = [function.__globals__.get(name) for name in code.co_names]
-    return any(_mentions(other, word, seen) for other in [*cells, *used] if callable(other))
 
 
 def scorer(function: Callable[..., float]) -> Scorer:

@@ -57,7 +57,7 @@ class InputError(CerebrumError):
 
     def __str__(self) -> str:
         where = str(self.place)
-        return f"{where}: {self.problem}" if where else self.problem
+        return _printable(f"{where}: {self.problem}" if where else self.problem)
 
     def at(
         self,
@@ -125,3 +125,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     by_lower = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
+
+
+def _printable(text: str) -> str:
+    """One line whatever a stranger's file held: what does not print is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
