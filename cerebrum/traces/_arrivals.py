@@ -59,7 +59,7 @@ class Compound:
         while sizes.sum() < count:
             wanted = int((count - sizes.sum()) / self.batch_mean) + 16
             sizes = np.append(sizes, rng.geometric(1 / self.batch_mean, wanted))
-        batches = int(np.searchsorted(np.cumsum(sizes), count)) + 1
+        batches = min(int(np.searchsorted(np.cumsum(sizes), count)) + 1, len(sizes))
         starts = np.cumsum(rng.standard_exponential(batches)) * self.batch_mean / self.rate_per_s
         return np.repeat(starts, sizes[:batches])[:count]
 

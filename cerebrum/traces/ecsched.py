@@ -18,6 +18,7 @@ from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import TaskClass, TaskTable
 from cerebrum.traces._csv import Column, read_table
 from cerebrum.traces._files import Tally, write_text
+from cerebrum.traces.swf import whole_numbers
 
 DESCRIPTION = "ECSched container list (id submit duration cpu mem, in slots)"
 EXTENSIONS = (".txt",)
@@ -83,7 +84,8 @@ def read(path: Path, cluster: str = "published") -> Scenario:
 def write(scenario: Scenario, path: Path) -> None:
     """Write the tasks as rows. What the format cannot hold is refused: see the message."""
     rows: list[str] = []
-    for number, task in enumerate(scenario.tasks, 1):
+    numbers = whole_numbers(scenario.tasks.names)
+    for number, task in zip(numbers, scenario.tasks, strict=True):
         r = task.task_class.resources
         cpu, cpu_rest = divmod(r.cpu_milli, CPU_SLOT_MILLI)
         memory, memory_rest = divmod(r.memory_mib, MEMORY_SLOT_MIB)
@@ -92,8 +94,7 @@ def write(scenario: Scenario, path: Path) -> None:
             raise TraceError(problem).at(path)
         if not (task.submit_s.is_integer() and task.duration_s.is_integer()):
             raise TraceError(f"ECSched holds whole seconds only (task {task.name!r})").at(path)
-        name = int(task.name) if task.name.isascii() and task.name.isdigit() else number
-        rows.append(f"{name} {int(task.submit_s)} {int(task.duration_s)} {cpu} {memory}")
+        rows.append(f"{number} {int(task.submit_s)} {int(task.duration_s)} {cpu} {memory}")
     write_text(path, "\n".join(rows) + "\n")
 
 

@@ -11,7 +11,7 @@ negative time is unknown. Times are shifted to start at 0 where the log holds Un
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +85,7 @@ def read(
     data = _files.read_bytes(path)
     _files.decode(path, data)
     header = _header(data)
-    table = parse_table(path, _trimmed(data), _COLUMNS, separator=" ", header=False, comment=";")
+    table = parse_table(path, _trimmed(data), _COLUMNS, separator="\t", header=False, comment=";")
     tally = Tally(read=len(table))
     procs = _processors(table, processors)
     run_s, requested_s = _times(table, unknown_run_s, tally)
@@ -114,29 +114,51 @@ def write(scenario: Scenario, path: Path) -> None:
     Refuses tasks of parts of a core, with memory, GPUs or anything else the format cannot hold.
     """
     tasks = scenario.tasks
-    cores = tasks.request("cpu_milli")
-    for number, task_class in enumerate(tasks.classes):
-        r = task_class.resources
-        if r != Resources(cpu_milli=r.cpu_milli) or r.cpu_milli % 1000 or not r.cpu_milli:
-            which = np.flatnonzero(tasks.class_id == number)
-            if len(which):
-                raise TraceError(
-                    f"SWF holds whole cores only (task {tasks.names[int(which[0])]!r})"
-                ).at(path)
-    first, procs = _jobs(tasks, cores // 1000)
+    _refuse_loss(tasks, path)
+    first, procs, names = _jobs(tasks, path)
     columns = (tasks.submit_s, tasks.duration_s, tasks.requested_s)
-    submit_s, duration_s, requested_s = (column.tolist() for column in columns)
+    submit_s, run_s, requested_s = (column[first].tolist() for column in columns)
     capacity = sum(node.capacity.cpu_milli for node in scenario.cluster) // 1000
     lines = ["; Version: 2.2", f"; MaxNodes: {len(scenario.cluster)}", f"; MaxProcs: {capacity}"]
     if scenario.start_unix_s is not None:
         lines.append(f"; UnixStartTime: {scenario.start_unix_s:.0f}")
-    for number, (row, count) in enumerate(zip(first.tolist(), procs.tolist(), strict=True), 1):
-        run, asked = _text(duration_s[row]), _text(requested_s[row])
-        lines.append(
-            f"{number} {_text(submit_s[row])} -1 {run} {count} -1 -1 {count} {asked}"
-            " -1 1 -1 -1 -1 -1 -1 -1 -1"
-        )
+    rows = zip(whole_numbers(names), submit_s, run_s, procs.tolist(), requested_s, strict=True)
+    lines += [
+        f"{number} {_text(submit)} -1 {_text(run)} {count} -1 -1 {count} {_text(asked)}"
+        " -1 1 -1 -1 -1 -1 -1 -1 -1"
+        for number, submit, run, count, asked in rows
+    ]
     _files.write_text(path, "\n".join(lines) + "\n")
+
+
+def whole_numbers(names: Sequence[str]) -> Sequence[int]:
+    """The names as numbers if they are different whole numbers; otherwise 1, 2, 3, ..."""
+    if all(name.isascii() and name.isdigit() and len(name) < 16 for name in names):
+        numbers = [int(name) for name in names]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return range(1, len(names) + 1)
+
+
+def _refuse_loss(tasks: TaskTable, path: Path) -> None:
+    """`TraceError` naming the first task that holds something the format cannot."""
+    wrong = np.array(
+        [
+            c.resources != Resources(cpu_milli=c.resources.cpu_milli)
+            or c.resources.cpu_milli % 1000 > 0
+            or c.resources.cpu_milli == 0
+            for c in tasks.classes
+        ],
+        bool,
+    )[tasks.class_id]
+    if wrong.any():
+        name = tasks.names[int(np.argmax(wrong))]
+        raise TraceError(f"SWF holds whole cores only (task {name!r})").at(path)
+    for times in (tasks.submit_s, tasks.duration_s, tasks.requested_s):
+        late = np.isfinite(times) & (times > _LATEST_S)
+        if late.any():
+            name = tasks.names[int(np.argmax(late))]
+            raise TraceError(f"expected at most {_LATEST_S:g} s (task {name!r})").at(path)
 
 
 def _check_options(
@@ -167,14 +189,14 @@ def _number(header: dict[str, str], name: str) -> int:
 
 
 def _trimmed(data: bytes) -> bytes:
-    """The same lines with at most 18 fields each; blank lines as comments, so that lines keep
-    their numbers."""
+    """The same lines with at most 18 fields each, between tabs; blank lines as comments, so that
+    lines keep their numbers."""
     rows = data.split(b"\n")
     for i, row in enumerate(rows):
         if row.startswith(b";"):
             continue
         fields = row.split(None, FIELDS)
-        rows[i] = b" ".join(fields[:FIELDS]) if fields else b";"
+        rows[i] = b"\t".join(fields[:FIELDS]) if fields else b";"
     return b"\n".join(rows)
 
 
@@ -299,16 +321,24 @@ def _cluster(size: int, node_processors: int) -> Cluster:
     return Cluster(nodes, name="swf")
 
 
-def _jobs(
-    tasks: TaskTable, cores: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first task of every job, in order, and the job's cores."""
-    alone = tasks.job_id < 0
+def _jobs(tasks: TaskTable, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The first task of every job, in order, and the job's cores and name. Only a gang is a job of
+    several tasks; they must agree in their times."""
+    gangs = np.array([job.gang > 0 for job in tasks.jobs] + [False])
+    alone = ~gangs[tasks.job_id]
     key = np.where(alone, len(tasks.jobs) + np.arange(len(tasks)), tasks.job_id)
     _, first, back = np.unique(key, return_index=True, return_inverse=True)
-    procs = np.bincount(back, weights=cores).astype(np.int64)
+    for times in (tasks.submit_s, tasks.duration_s, tasks.requested_s):
+        other = (times != times[first][back]) & ~np.isnan(times)
+        if other.any():
+            name = tasks.names[int(np.argmax(other))]
+            raise TraceError(f"SWF holds gangs of equal times only (task {name!r})").at(path)
+    procs = np.bincount(back, weights=tasks.request("cpu_milli") // 1000).astype(np.int64)
     order = np.argsort(first)
-    return first[order], procs[order]
+    first, procs = first[order], procs[order]
+    rows: list[int] = first.tolist()
+    names = [tasks[i].name if alone[i] else tasks.jobs[int(tasks.job_id[i])].name for i in rows]
+    return first, procs, names
 
 
 def _text(value: float) -> str:

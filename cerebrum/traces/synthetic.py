@@ -94,7 +94,7 @@ def read(
 
 def _preset(name: str, given: Mapping[str, Any]) -> Scenario:
     if name == "synthetic" and "departures" in given:
-        raise ConfigError("only openb-like takes this").at(field="departures")
+        raise ConfigError("only openb-like takes this").at(name, field="departures")
     try:
         return _PRESETS[name](**given)
     except InputError as error:

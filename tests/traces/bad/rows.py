@@ -67,6 +67,7 @@ CASES = [
     openb("misspelt column", POD.replace("num_gpu", "num_gpus") + GOOD_POD),
     openb("missing column", "name,cpu_milli,num_gpu,gpu_milli\np0,1000,1,460\n"),
     openb("unknown column", POD.replace("gpu_spec", "gpu_specs") + GOOD_POD),
+    openb("a line separator in a name", POD.replace("gpu_spec", "\u2028gpu_spec") + GOOD_POD),
     openb("a column twice", POD.replace("memory_mib", "cpu_milli") + GOOD_POD),
     openb("truncated row", POD + GOOD_POD + "p1,1000,51"),
     openb("one field too many", POD + GOOD_POD.replace("\n", ",7\n")),
