@@ -38,11 +38,11 @@ def _drive(state, memo, first, last, limit, running, ends, took, found, work, ou
     measured = 0
     for task in range(first, last):
         time_s = s.t_submit[task]
-        while s.counts[14] > limit and ends[0] < ends[1]:
+        while s.counts[15] > limit and ends[0] < ends[1]:
             gone = running[ends[0]]
             ends[0] += 1
             c = s.classes[s.t_class[gone]]
-            s.counts[14] -= c.gpu_count * c.gpu_milli
+            s.counts[15] -= c.gpu_count * c.gpu_milli
             apply(s, time_s, FINISHED, gone, -1, 0, 0, 0, 0.0)
         apply(s, time_s, SUBMITTED, task, -1, 0, 0, 0, 0.0)
         start = _nanoseconds(now)
@@ -51,7 +51,7 @@ def _drive(state, memo, first, last, limit, running, ends, took, found, work, ou
             apply(s, time_s, BOUND, task, work[0], work[1], 0, 0, 0.0)
             apply(s, time_s, STARTED, task, -1, 0, 0, 0, 0.0)
             c = s.classes[s.t_class[task]]
-            s.counts[14] += c.gpu_count * c.gpu_milli
+            s.counts[15] += c.gpu_count * c.gpu_milli
             running[ends[1]] = task
             ends[1] += 1
         else:

@@ -28,6 +28,7 @@ from cerebrum.engine.state import (
     LOWEST,
     NOW,
     PENDING,
+    TURN,
     unpack_state,
 )
 from cerebrum.engine.transitions import (
@@ -88,6 +89,8 @@ def place_gang(s, m, job, draw, out, rows, masks, tasks):
         row_changed(s, row)
         tasks[placed], rows[placed], masks[placed] = task, row, mask
         placed += 1
+        s.counts[TURN] += 1
+    s.counts[TURN] -= placed
     for i in range(placed):
         task_class = s.classes[s.t_class[tasks[i]]]
         give_back(s.nodes[rows[i]], task_class, masks[i], task_class.cache_ways)

@@ -32,7 +32,7 @@ from cerebrum.model.protocols import Explanation, ScoreRow
 from cerebrum.model.snapshot import Snapshot
 
 GPU_RULES = {"best": 0, "worst": 1, "first": 2, "random": 3, "score": 4, "first-used": 5}
-TIE_RULES = {"first": 0, "name": 1, "random": 2}
+TIE_RULES = {"first": 0, "name": 1, "random": 2, "next": 3}
 DISCIPLINES = {"skip": 0, "block": 1, "reject": 2}
 NORMALIZERS = {"none": 0, "minmax": 1, "max": 2, "max-reversed": 3}
 MEMO_BYTES = 256 * 2**20  # what a policy may remember; more task classes than fit are evicted
@@ -57,8 +57,8 @@ class Rules:
     """How an incremental policy picks.
 
     `gpus` which GPUs of the node: best fit, worst fit, first, random, or by the first score; `ties`
-    first row, lowest name or random; `queue` what happens to a task that fits nowhere: skip it and
-    go on, block all behind it, or reject it; `preempt` lower priorities.
+    first row, lowest name, random, or next (nodes take turns); `queue` what happens to a task that
+    fits nowhere: skip it and go on, block all behind it, or reject it; `preempt` lower priorities.
     """
 
     gpus: str = "best"
@@ -159,6 +159,9 @@ class Incremental:
         winner = ties[0] if ties else -1
         if self.rules.ties == "name" and ties:
             winner = min(ties, key=lambda row: int(snapshot.rank[row]))
+        if self.rules.ties == "next" and ties:
+            turn = int(snapshot.state.state.counts[at.TURN]) % len(snapshot.nodes)
+            winner = min(ties, key=lambda row: (row < turn, row))
         if self.rules.ties == "random":
             draw = np.uint64(mix(snapshot.key, task * 1024 + int(snapshot.tasks.attempts[task])))
             for i, row in enumerate(ties, start=1):

@@ -18,11 +18,12 @@ from cerebrum.engine.scoring import (
     TIE_RULE,
     TIES_FIRST,
     TIES_NAME,
+    TIES_NEXT,
     TIES_RANDOM,
     maximum,
     scores_of,
 )
-from cerebrum.engine.state import ROWS, SORTED_RANK
+from cerebrum.engine.state import ROWS, SORTED_RANK, TURN
 
 
 @kernel
@@ -89,6 +90,7 @@ def _pick(s, m, slot, blocks, top, memory, draw):
     """The node with score `top` and enough memory that the tie rule prefers; -1 if none has."""
     n, rule = s.counts[ROWS], m.options[TIE_RULE]
     first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
+    turn = s.counts[TURN] % max(1, n)
     chosen, ties = np.int64(-1), 0
     for b in range(blocks):
         if m.options[SUMMED] and m.best[slot * blocks + b] < top:
@@ -100,7 +102,11 @@ def _pick(s, m, slot, blocks, top, memory, draw):
             ties += 1
             if first_wins:
                 return np.int64(row)
-            if rule == TIES_RANDOM:  # the i-th of the ties replaces the choice once in i times
+            if rule == TIES_NEXT:  # the first one from the turn's row on, else the first of all
+                if row >= turn:
+                    return np.int64(row)
+                better = chosen < 0
+            elif rule == TIES_RANDOM:  # the i-th of the ties replaces the choice once in i times
                 better = below(mix(draw, ties), ties) == 0
             else:
                 better = chosen < 0 or s.rank[row] < s.rank[chosen]

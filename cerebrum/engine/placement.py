@@ -172,7 +172,7 @@ def fragmentation(node, typical):
     classes come first, and classes asking the same per GPU share one pass over the GPUs.
     """
     rest = np.int64(node.gpu_free_sum)
-    if rest == 0:
+    if rest == 0 or len(typical) == 0:
         return 0.0
     gpus, cpu, model = node.gpu_count, node.cpu_free, max(0, node.gpu_model)
     usable = np.int64(0)

@@ -24,7 +24,7 @@ TIDY_NEAR, TIDY_FAR = 48, 4  # changes a decision while nodes fit in the cache, 
 NEAR_NODES = 16_384
 NOT = -np.inf  # the score of a node that cannot take the task
 
-TIES_FIRST, TIES_NAME, TIES_RANDOM = 0, 1, 2
+TIES_FIRST, TIES_NAME, TIES_RANDOM, TIES_NEXT = 0, 1, 2, 3
 PLAIN, MINMAX, MAX, MAX_REVERSED = 0, 1, 2, 3  # ways to normalise over the feasible nodes
 
 

@@ -117,7 +117,7 @@ def series(scenario: Scenario, log: EventLog, bins: int = 0) -> Series:
 
 
 def _rows(log: EventLog) -> NDArray[np.void]:
-    rows = np.require(log.rows, requirements="CW")
+    rows = np.require(log.rows, requirements=["C", "W"])
     return rows if JIT else rows.view(np.dtype((np.record, rows.dtype)))
 
 

@@ -87,6 +87,7 @@ SORTED_RANK = 10  # 1 while rank ascends with the row, so the first best row is 
 TYPICAL = 11  # 1 if fragmentation is kept
 LABELLED = 12  # 1 if any constraint set has preferences or disliked taints
 LOWEST = 13  # lowest place in the queue a task was put at since `run` last looked at all of it
+TURN = 14  # binds so far: whose turn it is under the tie rule `next`
 N_COUNTS = 16
 
 NOW = 0  # place in `clock`

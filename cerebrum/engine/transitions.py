@@ -22,6 +22,7 @@ from cerebrum.engine.state import (
     ROWS,
     RUNNING,
     TERMINAL,
+    TURN,
     TYPICAL,
     VERSION,
     unpack_state,
@@ -146,6 +147,7 @@ def bind(s, task, row, gpus, ways):
     s.t_row[task], s.t_gpus[task], s.t_ways[task] = row, gpus, ways
     s.t_attempts[task] += 1
     s.counts[RUNNING] += 1
+    s.counts[TURN] += 1
     _leave_queue(s, task, IS_BOUND)
     return OK
 

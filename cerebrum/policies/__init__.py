@@ -39,7 +39,7 @@ POLICIES: dict[str, str] = {
     "pwr50-fgd950": "cerebrum.policies.pwr:pwr50_fgd950",
     "pwr500-fgd500": "cerebrum.policies.pwr:pwr500_fgd500",
     "random": "cerebrum.policies.random:PROFILE",
-    "round-robin": "cerebrum.policies.round_robin:RoundRobin",
+    "round-robin": "cerebrum.policies.round_robin:PROFILE",
     "sjf": "cerebrum.policies.sjf:make",
     "swarm": "cerebrum.policies.slots:swarm",
     "topology-compact": "cerebrum.policies.topology_compact:TopologyCompact",

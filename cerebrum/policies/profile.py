@@ -6,7 +6,7 @@
       - {name: fgd, weight: 900, rounding: truncate}
       - {name: pwr, weight: 100, normalize: minmax, equal: 100, rounding: truncate}
     gpus: score                     # best worst first random score first-used
-    ties: first                     # first name random
+    ties: first                     # first name random next
     queue: skip                     # skip block reject; or {discipline: skip, order: fcfs}
     preempt: false
 
@@ -73,7 +73,7 @@ class Profile(_Part):
     filters: list[Filter] | None = None
     scores: Annotated[list[Score], Field(min_length=1)]
     gpus: Literal["best", "worst", "first", "random", "score", "first-used"] = "best"
-    ties: Literal["first", "name", "random"] = "first"
+    ties: Literal["first", "name", "random", "next"] = "first"
     queue: Queue = Queue()
     preempt: bool = False
 

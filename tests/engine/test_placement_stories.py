@@ -6,7 +6,7 @@ from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, Refusal
-from tests.engine.stories import emptiest, node, policy, scenario, simulate, task, told
+from tests.engine.stories import alike, emptiest, node, policy, scenario, simulate, task, told
 
 NAMED_SLOW = Requirement("metadata.name", "In", ("slow",))
 
@@ -20,6 +20,12 @@ def test_a_tie_goes_to_the_first_row_unless_names_decide():
     story = scenario([node("b"), node("a")], [task("t")])
     assert told(simulate(story)) == ["0 bound t@b"]
     assert told(simulate(story, policy(ties="name"))) == ["0 bound t@a"]
+
+
+def test_under_the_tie_rule_next_nodes_take_turns():
+    story = scenario([node("a", 1), node("b", 2), node("c", 2)], [task(f"t{i}") for i in range(5)])
+    run = simulate(story, policy(alike, ties="next"))
+    assert told(run) == [f"0 bound t{i}@{n}" for i, n in enumerate("abcbc")]
 
 
 def test_random_ties_depend_on_the_seed_and_on_nothing_else():

@@ -99,7 +99,9 @@ def test_the_engine_does_what_its_naive_twin_does(story, discipline):
 
 @quick
 @given(
-    stories(), st.sampled_from(["skip", "block", "reject"]), st.sampled_from(["first", "random"])
+    stories(),
+    st.sampled_from(["skip", "block", "reject"]),
+    st.sampled_from(["first", "random", "next"]),
 )
 def test_compiled_stepped_and_replayed_logs_are_one(story, discipline, ties):
     rules = {"queue": discipline, "ties": ties}
