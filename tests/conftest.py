@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test asserts absolute times, so neither does Hypothesis; and CI must not depend on luck.
+settings.register_profile("cerebrum", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("cerebrum")
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("CEREBRUM_DATA", ROOT.parent / "shared" / "data"))

@@ -1,0 +1,1 @@
+"""Scenario x policy x seed -> runs, tables, reports; and published tables, re-run side by side."""
