@@ -9,6 +9,7 @@ import typer
 
 from cerebrum.cli._output import Output
 from cerebrum.model.errors import ConfigError
+from cerebrum.model.literals import literal
 
 Policies = Annotated[
     list[str] | None,
@@ -69,19 +70,8 @@ def reader_options(settings: list[str] | None) -> dict[str, str | int | float | 
         key, equals, value = setting.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(f"expected key=value, got {setting!r}").at(field="--set")
-        out[key] = _literal(value)
+        out[key] = literal(value)
     return out
-
-
-def _literal(text: str) -> str | int | float | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def data_folder(given: Path | None, name: str) -> Path:

@@ -52,9 +52,8 @@ def simulate(
     if scheduler is not None and cluster is None:
         given.append(str(scheduler))
     saved = [
-        _one(source, name, seed, format, how, runs_dir, report)
-        for source, how in wanted
-        for name in (given or [None])
+        _one(scenario, name, seed, runs_dir, report)
+        for scenario, name in _plan(wanted, given, seed, format)
     ]
     _print(saved, output)
     if explain is not None:
@@ -86,13 +85,23 @@ def _sources(
     return found
 
 
-def _one(
-    source: str, policy: str | None, seed: int, format: str | None, how: dict[str, Any],
-    runs_dir: Path, report: bool,
-) -> Any:  # fmt: skip
-    from cerebrum.experiments.simulate import find_scenario, simulate
+def _plan(
+    wanted: list[tuple[str, dict[str, Any]]], given: list[str], seed: int, format: str | None
+) -> list[tuple[Any, str | None]]:
+    """Every scenario with every policy; all of them are found before the first runs."""
+    from cerebrum.experiments.simulate import find_policy, find_scenario
 
-    scenario = find_scenario(source, seed, format, **how)
+    names: list[str | None] = list(given) or [None]
+    scenarios = [find_scenario(source, seed, format, **how) for source, how in wanted]
+    for scenario in scenarios:
+        for name in names:
+            find_policy(name, scenario)
+    return [(scenario, name) for scenario in scenarios for name in names]
+
+
+def _one(scenario: Any, policy: str | None, seed: int, runs_dir: Path, report: bool) -> Any:
+    from cerebrum.experiments.simulate import simulate
+
     label = f"{scenario.name}, {policy or 'its own policy'}"
     with bar(label, len(scenario.tasks)) as advance:
         run = simulate(

@@ -14,9 +14,10 @@ import numpy as np
 
 from cerebrum.engine import decide as kernels
 from cerebrum.engine import state as at
+from cerebrum.engine.actions import check_gangs, event_of
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental
-from cerebrum.model.decisions import Bind, Decision, Defer, Preempt, Reject, Wait
+from cerebrum.model.decisions import Action, Bind, Decision, Defer
 from cerebrum.model.errors import InfeasibleDecision, InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.protocols import Policy
@@ -63,7 +64,7 @@ class Simulation:
 
     def act(self, decision: Decision) -> Snapshot:
         """Carry out one decision now. Raises `InfeasibleDecision`; the state is then undefined."""
-        self._check_gangs(decision)
+        check_gangs(self.engine, decision)
         try:
             for action in decision.actions:
                 self._perform(action)
@@ -111,27 +112,11 @@ class Simulation:
 
     # -- carrying out -----------------------------------------------------------------------
 
-    def _perform(self, action: object) -> None:
-        now, apply = self.engine.now_s, self.engine.apply
-        match action:
-            case Bind(task, row, gpus, ways):
-                apply(Event(now, EventKind.BOUND, task, row, gpus, cache_ways=ways))
-            case Preempt(task):
-                apply(Event(now, EventKind.PREEMPTED, task))
-            case Reject(task, reason):
-                apply(Event(now, EventKind.REJECTED, task, reason=reason))
-            case Wait(task, reason):
-                apply(Event(now, EventKind.UNSCHEDULABLE, task, reason=reason))
-            case Defer(task, until_s):
-                if not until_s > now:
-                    raise InfeasibleDecision(
-                        f"task {self.scenario.tasks.names[task]!r} is deferred to {until_s}, "
-                        f"which is not after now ({now})"
-                    )
-                apply(Event(now, EventKind.DEFERRED, task, value=until_s))
-                heapq.heappush(self._heap, (until_s, int(EventKind.TIMER_FIRED), task, 0))
-            case _:
-                raise InfeasibleDecision(f"not an action: {action!r}")
+    def _perform(self, action: Action) -> None:
+        self.engine.apply(event_of(action, self.engine.now_s))
+        if isinstance(action, Defer):
+            timer = (action.until_s, int(EventKind.TIMER_FIRED), action.task, 0)
+            heapq.heappush(self._heap, timer)
 
     def _start(self, decision: Decision) -> None:
         s, now = self.engine.table.state, self.engine.now_s
@@ -143,24 +128,6 @@ class Simulation:
                 if length < np.inf:
                     item = (now + length, int(EventKind.FINISHED), task, int(s.t_attempts[task]))
                     heapq.heappush(self._heap, item)
-
-    def _check_gangs(self, decision: Decision) -> None:
-        """A gang starts as a whole: enough members bound by this decision or running already."""
-        jobs = self.scenario.tasks.job_id
-        bound = [action.task for action in decision.actions if isinstance(action, Bind)]
-        state = self.engine.table.state.t_state
-        for job in {int(jobs[task]) for task in bound if jobs[task] >= 0}:
-            need = self.scenario.tasks.jobs[job].gang
-            if need < 2:
-                continue
-            members = np.flatnonzero(jobs == job)
-            started = int(np.isin(state[members], (3, 4, 5)).sum())
-            started += sum(1 for task in bound if jobs[task] == job)
-            if started < need:
-                raise InfeasibleDecision(
-                    f"gang {self.scenario.tasks.jobs[job].name!r} needs {need} tasks at once, "
-                    f"{started} would run"
-                )
 
     # -- running ----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from cerebrum.engine.compiled import Scorer
 from cerebrum.engine.incremental import Incremental, Weighted
 from cerebrum.model.errors import ConfigError, InputError, UnknownName, nearest
+from cerebrum.model.literals import literal
 from cerebrum.model.protocols import Policy
 from cerebrum.policies import POLICIES, installed, loading
 from cerebrum.policies.profile import build, load_profile, parse
@@ -75,19 +76,8 @@ def _inline(found: Any, name: str, rest: str) -> dict[str, Any]:
             if not takes:
                 raise ConfigError(f"expected {name}:key=value, got {part!r}").at(field=name)
             key, value = takes[0], part
-        options[key.strip()] = _literal(value.strip())
+        options[key.strip()] = literal(value.strip())
     return options
-
-
-def _literal(text: str) -> int | float | bool | str:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _from_object(found: Any, name: str, options: dict[str, Any]) -> Policy:

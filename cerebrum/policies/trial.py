@@ -8,9 +8,10 @@ from __future__ import annotations
 import heapq
 from typing import Self
 
+from cerebrum.engine.actions import check_gangs, event_of
 from cerebrum.engine.engine import Engine
-from cerebrum.model.decisions import Action, Bind, Decision, Defer, Preempt, Reject, Wait
-from cerebrum.model.errors import CerebrumError, InvalidEvent
+from cerebrum.model.decisions import Action, Bind, Decision, Defer
+from cerebrum.model.errors import CerebrumError, InfeasibleDecision, InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import Scenario
@@ -65,42 +66,30 @@ class Trial:
             if not decision:
                 return
             self.decisions.append((self.engine.now_s, decision.actions))
-            self._check_gangs(decision)
-            for action in decision.actions:
-                try:
-                    self._perform(action)
-                except InvalidEvent as problem:
-                    message = f"{action} cannot be carried out: {problem}"
-                    raise ConformanceError(message) from problem
+            self._carry_out(decision)
         raise ConformanceError(f"still deciding after {_MOST_DECISIONS} decisions at one time")
 
-    def _perform(self, action: Action) -> None:
-        now, apply = self.engine.now_s, self.engine.apply
-        match action:
-            case Bind(task, row, gpus, ways):
-                apply(Event(now, EventKind.BOUND, task, row, gpus, cache_ways=ways))
-                apply(Event(now, EventKind.STARTED, task))
-                end = now + self.tasks[task].duration_s / self.engine.nodes[row].speed
-                if end < float("inf"):
-                    attempt = int(self.engine.snapshot().tasks.attempts[task])
-                    heapq.heappush(self._next, (end, int(EventKind.FINISHED), task, attempt))
-            case Preempt(task):
-                apply(Event(now, EventKind.PREEMPTED, task))
-            case Reject(task, reason):
-                apply(Event(now, EventKind.REJECTED, task, reason=reason))
-            case Wait(task, reason):
-                apply(Event(now, EventKind.UNSCHEDULABLE, task, reason=reason))
-            case Defer(task, until_s):
-                if not until_s > now:
-                    raise ConformanceError(f"{action} does not lie after now ({now})")
-                apply(Event(now, EventKind.DEFERRED, task, value=until_s))
-                heapq.heappush(self._next, (until_s, int(EventKind.TIMER_FIRED), task, 0))
+    def _carry_out(self, decision: Decision) -> None:
+        tried: object = decision
+        try:
+            check_gangs(self.engine, decision)
+            for tried in decision.actions:
+                self.engine.apply(event_of(tried, self.engine.now_s))
+        except (InfeasibleDecision, InvalidEvent) as problem:
+            raise ConformanceError(f"{tried} cannot be carried out: {problem}") from problem
+        for action in decision.actions:
+            self._follow(action)
 
-    def _check_gangs(self, decision: Decision) -> None:
-        snapshot = self.engine.snapshot()
-        bound = [action.task for action in decision.actions if isinstance(action, Bind)]
-        for job in {int(snapshot.tasks.job_id[task]) for task in bound} - {-1}:
-            need, members = snapshot.gang(job)
-            begun = sum(snapshot.tasks.state[m] in (3, 4, 5) or int(m) in bound for m in members)
-            if begun < need:
-                raise ConformanceError(f"{begun} of a gang of {need} would run")
+    def _follow(self, action: Action) -> None:
+        """What comes of it: a bind starts at once and ends, a deferral wakes up."""
+        now = self.engine.now_s
+        if isinstance(action, Defer):
+            timer = (action.until_s, int(EventKind.TIMER_FIRED), action.task, 0)
+            heapq.heappush(self._next, timer)
+        if isinstance(action, Bind):
+            task = action.task
+            self.engine.apply(Event(now, EventKind.STARTED, task))
+            end = now + self.tasks[task].duration_s / self.engine.nodes[action.row].speed
+            if end < float("inf"):
+                attempt = int(self.engine.snapshot().tasks.attempts[task])
+                heapq.heappush(self._next, (end, int(EventKind.FINISHED), task, attempt))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from cerebrum.model.errors import ConfigError, TraceError, UnknownName, nearest
+from cerebrum.model.literals import literal
 from cerebrum.model.scenario import Scenario
 from cerebrum.traces import _files
 
@@ -114,20 +115,8 @@ def _generated(path: str | Path) -> tuple[str, Path, dict[str, Any]] | None:
         key, equals, value = part.partition("=")
         if not equals or not key:
             raise ConfigError(f"expected {name}:key=value,key=value, got {part!r}")
-        options[key.strip()] = _literal(value.strip())
+        options[key.strip()] = literal(value.strip())
     return GENERATED[name], Path(name), options
-
-
-def _literal(text: str) -> int | float | bool | str:
-    """An option's value: a number where it reads as one, true or false, otherwise text."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _check_options(name: str, module: Format, options: dict[str, Any]) -> None:

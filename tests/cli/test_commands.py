@@ -140,6 +140,7 @@ MISTAKES = [
     (("simulate", "--sede", "3"), 2, "No such option"),
     (("simulate", "nowhere.csv"), 2, "nowhere.csv: no such file"),
     (("simulate", "openb-like", "-p", "fdg"), 2, "did you mean 'fgd'"),
+    (("simulate", "openb-like", "-p", "fgd,nope"), 2, "unknown policy 'nope'"),
     (("simulate", "openb-like", "--seed", "-3"), 2, "--seed"),
     (("simulate", "openb-like", "--set", "nodes"), 2, "expected key=value"),
     (("simulate", "openb-like", "--set", "nodes=0"), 2, "nodes"),
