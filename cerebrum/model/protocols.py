@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.decisions import Decision
-from cerebrum.model.events import Event
 from cerebrum.model.snapshot import Snapshot
 
 
@@ -64,14 +62,14 @@ class Explains(Protocol):
 
 
 class Executor(Protocol):
-    """Makes decisions happen and gives back events, in time order."""
+    """Makes decisions happen, and moves on to the next point at which there is one to take."""
 
-    def execute(self, snapshot: Snapshot, decision: Decision) -> Sequence[Event]:
-        """Carry out; events that follow at once are returned, later ones come from `poll`."""
+    def next_snapshot(self) -> Snapshot | None:
+        """What there is to decide on next; None when nothing will ever happen again."""
         ...
 
-    def poll(self) -> Iterable[Event]:
-        """The next events, all of one time; empty when nothing will ever happen again."""
+    def act(self, decision: Decision) -> Snapshot:
+        """Carry out; the snapshot afterwards. Raises `InfeasibleDecision`."""
         ...
 
 

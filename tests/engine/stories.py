@@ -38,7 +38,8 @@ def policy(score=fullest, **rules) -> Incremental:
 
 def node(name: str, cpu: int = 4, gpus: int = 0, model: str = "", **more) -> Node:
     """`cpu` cores, 1 GiB a core."""
-    capacity = Resources(cpu * 1000, cpu * 1024, gpus, 1000 if gpus else 0)
+    ways, extended = more.pop("ways", 0), more.pop("extended", ())
+    capacity = Resources(cpu * 1000, cpu * 1024, gpus, 1000 if gpus else 0, ways, extended)
     return Node(name, capacity, model or ("A100" if gpus else ""), **more)
 
 
@@ -47,7 +48,14 @@ def task(name: str, cpu: float = 1, at: float = 0.0, runs: float = np.inf, **mor
     gpus, milli = more.pop("gpus", 0), more.pop("gpu_milli", 1000)
     if milli < 1000:
         gpus = 1
-    resources = Resources(int(cpu * 1000), more.pop("memory", 0), gpus, milli if gpus else 0)
+    resources = Resources(
+        int(cpu * 1000),
+        more.pop("memory", 0),
+        gpus,
+        milli if gpus else 0,
+        cache_ways=more.pop("ways", 0),
+        extended=more.pop("extended", ()),
+    )
     chosen = TaskClass(resources, more.pop("models", ()), **_constraints(more))
     return Task(name, chosen, at, runs, **more)
 

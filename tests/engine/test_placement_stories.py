@@ -70,6 +70,23 @@ def test_a_task_waits_for_its_gpu_model_and_is_told_why():
     assert reason(simulate(lonely)) == Refusal.GPU_MODEL
 
 
+def test_cache_ways_are_given_out_and_come_back():
+    tasks = [task("a", ways=8, runs=5), task("b", ways=4), task("c", ways=4)]
+    run = simulate(scenario([node("n", 8, ways=12)], tasks))
+    assert told(run, "bound") == ["0 bound a@n", "0 bound b@n", "5 bound c@n"]
+    assert reason(run) == Refusal.CACHE_WAYS
+    assert run.engine.snapshot().nodes["cache_ways_free"].tolist() == [4]
+
+
+def test_extended_resources_are_told_apart_by_name():
+    nodes = [node("fpga", extended=(("fpga", 1),)), node("nic", extended=(("nic", 2),))]
+    tasks = [task("f", extended=(("fpga", 1),)), task("n", extended=(("nic", 2),))]
+    both = task("both", extended=(("fpga", 1), ("nic", 1)))
+    run = simulate(scenario(nodes, [*tasks, both]), policy(queue="reject"))
+    assert told(run) == ["0 bound f@fpga", "0 bound n@nic", "0 rejected both"]
+    assert reason(run) == Refusal.EXTENDED
+
+
 def test_slots_bound_the_number_of_tasks():
     run = simulate(scenario([node("n", slots=1)], [task("a", 0), task("b", 0)]))
     assert told(run) == ["0 bound a@n"]

@@ -1,0 +1,103 @@
+"""Nouns refuse what cannot be, with the field and what was expected."""
+
+import math
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from cerebrum.model.cluster import Cluster, Node, PowerModel, Taint
+from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
+from cerebrum.model.errors import CerebrumError, InputError, UnknownName
+from cerebrum.model.resources import Resources
+from cerebrum.model.tasks import Task, TaskClass, TaskTable
+from cerebrum.model.workflow import Dependency, Workflow
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Resources(cpu_milli=-1), "cpu_milli: expected 0"),
+        (lambda: Resources(cpu_milli=True), "cpu_milli: expected a whole number"),
+        (lambda: Resources(cpu_milli=1.5), "cpu_milli: expected a whole number"),
+        (lambda: Resources(gpu_count=17, gpu_milli=1000), "gpu_count: expected at most 16"),
+        (lambda: Resources(gpu_count=1, gpu_milli=1200), "gpu_milli: expected 0..1000"),
+        (lambda: Resources(gpu_count=2, gpu_milli=500), "only a single GPU can be shared"),
+        (lambda: Resources(gpu_milli=500), "gpu_milli: expected 0 without GPUs"),
+        (lambda: Resources(extended=(("b", 1), ("a", 1))), "extended: expected distinct names"),
+        (lambda: PowerModel(cpu_idle_w=math.nan), "cpu_idle_w: expected finite watts"),
+        (lambda: Node("", Resources()), "name: expected a name"),
+        (lambda: Node("n", Resources(), speed=0), "speed: expected a finite speed above 0"),
+        (lambda: Taint("k", effect="NoSchedul"), "effect: expected NoSchedule"),  # type: ignore[arg-type]
+        (lambda: Requirement("k", "in", ("a",)), "operator: expected one of In"),  # type: ignore[arg-type]
+        (lambda: Requirement("k", "Gt", ("x",)), "values: Gt expects one whole number"),
+        (lambda: Cluster((Node("n", Resources()),) * 2), "node 'n' is named twice"),
+        (lambda: TaskTable.from_tasks([Task("t"), Task("t")]), "task 't' is named twice"),
+        (lambda: TaskTable.from_tasks([Task("t", submit_s=math.nan)]), "submit_s: task 't'"),
+        (lambda: TaskTable.from_tasks([Task("t", duration_s=-1)]), "duration_s: task 't'"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, complaint):
+    with pytest.raises(InputError) as refused:
+        make()
+    assert complaint in str(refused.value)
+
+
+def test_nouns_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        Task("t").priority = 3  # type: ignore[misc]
+
+
+def test_a_task_table_is_a_sequence_of_the_tasks_it_was_made_of():
+    tasks = [Task("a", TaskClass(Resources(1)), 0.0, 5.0, job="j"), Task("b", priority=2)]
+    table = TaskTable.from_tasks(tasks, {"j": 2})
+    again = list(table)
+    assert [t.name for t in again] == ["a", "b"]
+    assert (again[0].job, again[0].duration_s, again[1].priority) == ("j", 5.0, 2)
+    assert table.jobs[0].gang == 2
+    assert [t.name for t in table[1:]] == ["b"]
+
+
+def test_an_absent_label_satisfies_not_in_and_an_empty_term_matches_nothing():
+    assert Requirement("k", "NotIn", ("v",)).matches({})
+    assert not Term().matches("n", {})
+    assert not Requirement("k", "Gt", ("3",)).matches({"k": "two"})
+
+
+def test_tolerations_cover_taints_as_in_kubernetes():
+    taint = Taint("gpu", "a100", "NoExecute")
+    assert Toleration(operator="Exists").tolerates(taint)
+    assert Toleration("gpu", "Exists").tolerates(taint)
+    assert Toleration("gpu", "Equal", "a100", "NoExecute").tolerates(taint)
+    assert not Toleration("gpu", "Equal", "t4").tolerates(taint)
+    assert not Toleration("gpu", "Exists", effect="NoSchedule").tolerates(taint)
+    assert not Toleration().tolerates(taint)
+    avoided = Constraints().disliked_taints((Taint("k", effect="PreferNoSchedule"),))
+    assert avoided == 1
+
+
+def test_a_workflow_names_the_task_that_is_wrong():
+    a, b = Task("a-1"), Task("a")
+    flow = Workflow("w", (a, b), (Dependency("a-1", "a", 5.0),))
+    assert flow.order() == ["a-1", "a"]
+    with pytest.raises(InputError, match="there is no task 'c'"):
+        Workflow("w", (a,), (Dependency("a-1", "c"),))
+    with pytest.raises(InputError, match="'a' waits for itself"):
+        Workflow("w", (a, b), (Dependency("a-1", "a"), Dependency("a", "a-1")))
+    with pytest.raises(InputError, match="finite megabytes"):
+        Dependency("a", "b", math.inf)
+
+
+def test_every_error_says_what_it_means_and_has_an_exit_code():
+    kinds, seen = [CerebrumError], set()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        assert kind.__doc__, kind
+        assert kind.exit_code in (1, 2, 3)
+        seen.add(kind.__name__)
+    assert {"InputError", "TraceError", "ConfigError", "UnknownName", "NotFound"} <= seen
+
+
+def test_an_unknown_name_comes_with_the_nearest_one():
+    assert "did you mean 'fgd'" in str(UnknownName("policy", "fdg", ["fgd", "pwr"]))
+    assert "choose one of fgd, pwr" in str(UnknownName("policy", "zzz", ["fgd", "pwr"]))
