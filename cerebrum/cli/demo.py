@@ -141,7 +141,7 @@ def _reasons(runs: list[Run]) -> None:
     decided = explain(run, interesting(run, 16), top=6)
     telling = most_telling(decided)
     refused = next((d for d in decided if d.action != "bind"), None)
-    print(f"Why? Two decisions of {run.meta.policy}, replayed from its log:")
+    print(f"\nWhy? Two decisions of {run.meta.policy}, replayed from its log:")
     for one in (telling, refused):
         if one is not None:
             sys.stdout.write(decision_text(one))

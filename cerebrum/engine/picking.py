@@ -9,6 +9,7 @@ from cerebrum.engine.compiled import kernel
 from cerebrum.engine.placement import below, mix
 from cerebrum.engine.scoring import (
     BLOCK,
+    FITS,
     MAX_REVERSED,
     MINMAX,
     NOT,
@@ -24,6 +25,8 @@ from cerebrum.engine.scoring import (
     scores_of,
 )
 from cerebrum.engine.state import ROWS, SORTED_RANK, TURN
+
+MEMORY_BIT = 1  # of Refusal.MEMORY
 
 
 @kernel
@@ -143,18 +146,18 @@ def why_nowhere(s, m, class_id, out):
     """The reason that keeps a class out, as one Refusal bit.
 
     Of the nodes refused for one reason alone, the commonest reason; if every node is refused for
-    several, the commonest of all; ties: the lowest bit. MEMORY where all else would fit somewhere.
+    several, the commonest of all; ties: the lowest bit. Where a shape leaves memory out, memory
+    counts on nodes that lack nothing else.
     """
-    slot = scores_of(s, m, class_id, out)
-    base, n = slot * 2 * REASONS, s.counts[ROWS]
-    for row in range(n):
-        if m.refused[slot * n + row] == 0:
-            return 2
+    base = scores_of(s, m, class_id, out) * 2 * REASONS
     best, found = 12, 0
     for first in (REASONS, 0):
         for b in range(13):
-            if m.tally[base + first + b] > found:
-                best, found = b, m.tally[base + first + b]
+            nodes = m.tally[base + first + b]
+            if b == MEMORY_BIT:
+                nodes += m.tally[base + FITS]
+            if nodes > found:
+                best, found = b, nodes
         if found:
             break
     return 1 << best

@@ -88,6 +88,7 @@ unpack_memo = opener(table_type("Memo", MEMO_DTYPES))
 
 
 REASONS = 16
+FITS = 15  # place in a slot's tally: nodes that take the shape, memory apart
 
 
 def _offset(name: str) -> int:
@@ -184,6 +185,7 @@ def _try_each_gpu(s, m, before, after, task, out):
 def _count(m, slot, bits, step):
     """Enter a node's refusals in the tally, or take them out."""
     if bits <= 0:
+        m.tally[slot * 2 * REASONS + FITS] += step if bits == 0 else 0
         return
     at = slot * 2 * REASONS
     alone = bits & (bits - 1) == 0
@@ -269,8 +271,8 @@ def _fill(s, m, slot, task, out):
     for row in range(n):
         bits = node_refusals(s, task, row)
         m.refused[slot * n + row] = bits
+        _count(m, slot, bits, 1)
         if bits:
-            _count(m, slot, bits, 1)
             _refuse(s, m, slot, row)
             continue
         twin = np.int64(-1)

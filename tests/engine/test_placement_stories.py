@@ -2,9 +2,11 @@
 
 import pytest
 
+from cerebrum.executors.simulated import Simulation
 from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
-from cerebrum.model.errors import InvalidEvent
+from cerebrum.model.decisions import Bind, Decision
+from cerebrum.model.errors import InfeasibleDecision, InvalidEvent
 from cerebrum.model.events import Event, EventKind, Refusal
 from tests.engine.stories import alike, emptiest, node, policy, scenario, simulate, task, told
 
@@ -68,6 +70,26 @@ def test_a_task_waits_for_its_gpu_model_and_is_told_why():
     assert told(simulate(story)) == ["0 bound any@t4[0]", "0 bound picky@v100[0]"]
     lonely = scenario([node("t4", gpus=1, model="T4")], [task("p", gpus=1, models=("P100",))])
     assert reason(simulate(lonely)) == Refusal.GPU_MODEL
+
+
+def test_the_reason_is_the_commonest_one_even_if_memory_is_short_somewhere():
+    """Scores of classes that differ in memory are shared; the reason must not be blinded by it."""
+    nodes = [node(f"full{i}", 8, gpus=1) for i in range(3)] + [node("low", 1, gpus=1)]
+    fillers = [task(f"f{i}", 1, gpu_milli=700) for i in range(3)]
+    big = task("big", 1, memory=2000, at=1.0, gpu_milli=500)
+    run = simulate(scenario(nodes, [*fillers, big]), policy(emptiest))
+    assert told(run, "unschedulable") == ["1 unschedulable big"]
+    assert reason(run) == Refusal.GPU_MILLI
+    short = task("short", 1, memory=9000, at=1.0)
+    assert reason(simulate(scenario(nodes, [short]), policy(emptiest))) == Refusal.MEMORY
+
+
+def test_a_bind_is_checked_whatever_the_policy_thinks():
+    simulation = Simulation(scenario([node("n", slots=1)], [task("a"), task("b")]))
+    simulation.next_snapshot()
+    simulation.act(Decision((Bind(0, 0),)))
+    with pytest.raises(InfeasibleDecision, match=r"'b'.*no room"):
+        simulation.act(Decision((Bind(1, 0),)))
 
 
 def test_cache_ways_are_given_out_and_come_back():
