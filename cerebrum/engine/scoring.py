@@ -3,7 +3,7 @@
 
 A `Memo` belongs to one policy and never changes a result: it is what was computed before, brought
 up to date from the engine's change log. Scores of a class live in a slot; a block maximum over 64
-nodes finds the best one. Filling a slot computes each distinct node state once.
+nodes finds the best one. When a slot is filled, nodes in the same state share one computation.
 """
 
 from __future__ import annotations
@@ -266,6 +266,7 @@ def _fill(s, m, slot, task, out):
     n, k = s.counts[ROWS], len(m.scorers)
     words = s.nodes.view(np.int64)
     stride = 1 if m.options[SUMMED] else k
+    looked, found = 0, 0
     m.seen_row[:] = -1
     m.tally[slot * 2 * REASONS : (slot + 1) * 2 * REASONS] = 0
     for row in range(n):
@@ -276,8 +277,11 @@ def _fill(s, m, slot, task, out):
             _refuse(s, m, slot, row)
             continue
         twin = np.int64(-1)
-        if not s.counts[LABELLED]:  # a node's preference is not part of its record
+        # Looking for twins pays while there are some; a node's preference is not in its record.
+        if (looked < 512 or 2 * found > looked) and not s.counts[LABELLED]:
             twin = _find_twin(m, words, row)
+            looked += 1
+            found += twin >= 0
         if twin < 0:
             _keep(s, m, slot, row, task, out)
             continue
