@@ -95,10 +95,8 @@ def place_gang(s, m, job, draw, out, rows, masks, tasks):
         task_class = s.classes[s.t_class[tasks[i]]]
         give_back(s.nodes[rows[i]], task_class, masks[i], task_class.cache_ways)
         row_changed(s, rows[i])
-        # What "fitted nowhere" was learnt while the gang held room: forget it.
-        m.failed_at[s.t_class[tasks[i]]] = -1
     if not complete:
-        for i in range(size):
+        for i in range(size):  # learnt while the gang held room: forget it
             m.failed_at[s.t_class[s.members[first + i]]] = -1
         return 0
     return placed

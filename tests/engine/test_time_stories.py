@@ -69,6 +69,24 @@ def test_preemption_prefers_the_node_with_the_least_important_victim():
     assert told(run)[-2:] == ["1 preempted low", "1 bound boss@y"]
 
 
+def test_the_most_important_victim_decides_between_nodes():
+    important = [("x5", 5), ("x0", 0), ("y3", 3), ("y3too", 3)]  # fill x, then y
+    tasks = [task(name, at=float(i), priority=p) for i, (name, p) in enumerate(important)]
+    story = scenario([node("x", 2), node("y", 2)], [*tasks, task("boss", 2, at=9, priority=9)])
+    run = simulate(story, policy(preempt=True))
+    assert told(run)[4:7] == ["9 preempted y3", "9 preempted y3too", "9 bound boss@y"]
+
+
+def test_a_task_of_equal_priority_is_never_a_victim():
+    tasks = [
+        task("peer", 1, priority=9),
+        task("low", 2, priority=1),
+        task("boss", 2, at=1, priority=9),
+    ]
+    run = simulate(scenario([node("n", 3)], tasks), policy(preempt=True))
+    assert told(run)[-2:] == ["1 preempted low", "1 bound boss@n"]
+
+
 def test_a_task_that_may_not_be_preempted_is_left_alone():
     tasks = [task("rock", 2, preemptible=False), task("boss", 2, at=1, priority=9)]
     run = simulate(scenario([node("n", 2)], tasks), policy(preempt=True))

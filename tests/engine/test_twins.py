@@ -112,6 +112,19 @@ def test_compiled_stepped_and_replayed_logs_are_one(story, discipline, ties):
     assert compiled.digest == stepped.digest == replayed.log.digest
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cluster_of_many_blocks_does_what_its_naive_twin_does(seed):
+    """More nodes than a block of scores holds, filling up and emptying again."""
+    rng = np.random.default_rng(seed)
+    nodes = [node(f"n{i}", int(rng.integers(1, 6))) for i in range(200)]
+    tasks = [
+        task(f"t{i}", float(rng.choice([0.5, 1, 2])), at=float(i // 4), runs=float(runs))
+        for i, runs in enumerate(rng.integers(5, 120, 500))
+    ]
+    story = scenario(nodes, tasks)
+    assert happened(simulate(story).engine.log) == scheduler.run(story)
+
+
 class Forgetful:
     """An incremental policy that remembers nothing from one decision to the next."""
 
