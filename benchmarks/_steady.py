@@ -11,7 +11,7 @@ import ctypes
 import numba
 import numpy as np
 
-from cerebrum.engine.decide import BINDS, N_BINDS, N_FOUND, REASON, WHAT, next_action
+from cerebrum.engine.decide import BINDS, N_FOUND, REASON, WHAT, next_action
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental
 from cerebrum.engine.scoring import scores_of, unpack_memo
@@ -90,6 +90,3 @@ def steady(
     now = np.zeros(2, np.int64)
     sight = [_first_sight(table, handle, c, out, now) for c in range(len(scenario.tasks.classes))]
     return took / 1000, np.array(sight) / 1000
-
-
-__all__ = ["N_BINDS", "steady"]

@@ -8,7 +8,6 @@ from typing import Any
 
 from cerebrum.engine.compiled import Scorer
 from cerebrum.model.errors import ConfigError, UnknownName
-from cerebrum.model.layout import NODE, TASK
 
 SCORERS: dict[str, str] = {
     "balanced-allocation": "cerebrum.policies.allocation:balanced_allocation",
@@ -66,9 +65,5 @@ def own_scorer(found: Any, name: str) -> Scorer:
     Raises `ConfigError` for code Numba cannot compile, `UnknownName` for a field that is not there.
     """
     scorer = found if isinstance(found, Scorer) else Scorer(found, name)
-    try:
-        _ = scorer.address
-    except KeyError as problem:  # how Numba reports a field that a record does not have
-        fields = {*(NODE.names or ()), *(TASK.names or ())}
-        raise UnknownName("field", str(problem.args[0]), fields).at(field=name) from problem
+    _ = scorer.address
     return scorer
