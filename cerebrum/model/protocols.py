@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.decisions import Decision
+from cerebrum.model.federation import ClusterViews, Decomposition, Network
+from cerebrum.model.runs import Launch, RunStatus
 from cerebrum.model.snapshot import Snapshot
+from cerebrum.model.workflow import Workflow
 
 
 @runtime_checkable
@@ -61,8 +65,8 @@ class Explains(Protocol):
         ...
 
 
-class Executor(Protocol):
-    """Makes decisions happen, and moves on to the next point at which there is one to take."""
+class Stepping(Protocol):
+    """A world that stops at each decision point: a simulation, an environment, a replay."""
 
     def next_snapshot(self) -> Snapshot | None:
         """What there is to decide on next; None when nothing will ever happen again."""
@@ -70,6 +74,54 @@ class Executor(Protocol):
 
     def act(self, decision: Decision) -> Snapshot:
         """Carry out; the snapshot afterwards. Raises `InfeasibleDecision`."""
+        ...
+
+
+class Executor(Protocol):
+    """Makes binds happen outside the engine, and says what became of them.
+
+    A run is one attempt of one task on one node. Every run that was asked for ends its start in
+    exactly one of RUNNING, START_FAILED and STOPPED; what runs ends in exactly one of SUCCEEDED,
+    FAILED and STOPPED. Runs outlive the process that asked for them where the outside can.
+    """
+
+    name: str
+
+    async def start(self, launch: Launch) -> None:
+        """Ask for a run. Returns once it would survive our end; the same run id again is ignored."""
+        ...
+
+    async def stop(self, run_id: str, reason: str, grace_s: float = 10.0) -> None:
+        """Ask for an end: politely, then by force after `grace_s`. Unknown or ended: ignored."""
+        ...
+
+    async def runs(self) -> Sequence[RunStatus]:
+        """Every run there really is and every ended one not yet forgotten: what to reconcile with."""
+        ...
+
+    async def next_changes(self) -> Sequence[RunStatus]:
+        """Wait for runs to change phase; each change once, in order. Empty: look at `runs` again."""
+        ...
+
+    async def forget(self, run_id: str) -> None:
+        """The end of this run is recorded elsewhere: its traces (but for its logs) may go."""
+        ...
+
+    async def fence(self, run_ids: Sequence[str], seconds: float | None) -> None:
+        """End these runs by themselves in `seconds` from now, whether we live or not; None: never.
+
+        Each call replaces the deadline. What is past it is STOPPED with the reason "fenced".
+        """
+        ...
+
+    async def logs(
+        self, run_id: str, stream: str = "stdout", offset: int = 0, limit: int = 2**20
+    ) -> bytes:
+        """What the run wrote so far. Raises `NotFound`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything without ending any run."""
         ...
 
 
@@ -84,4 +136,38 @@ class Forecaster(Protocol):
 
     def predict(self, horizon: int) -> NDArray[np.float64]:
         """float64[series, horizon], in the units of the history."""
+        ...
+
+
+@runtime_checkable
+class Decomposer(Protocol):
+    """Cuts a workflow into parts, each of which one cluster runs. Deterministic."""
+
+    name: str
+
+    def decompose(
+        self, workflow: Workflow, clusters: ClusterViews, network: Network
+    ) -> Decomposition:
+        """Parts whose quotient graph is acyclic, for these clusters and links."""
+        ...
+
+
+@runtime_checkable
+class Assigner(Protocol):
+    """Chooses a cluster for each part of a workflow. Deterministic for one `key`."""
+
+    name: str
+
+    def assign(
+        self,
+        decomposition: Decomposition,
+        clusters: ClusterViews,
+        network: Network,
+        placed: NDArray[np.int32] | None = None,
+        key: int = 0,
+    ) -> NDArray[np.int32]:
+        """int32[parts]: index of the cluster, -1 where no cluster can hold the part's tasks.
+
+        `placed` (int32[parts], -1: open) holds parts that already have a cluster and stay there.
+        """
         ...

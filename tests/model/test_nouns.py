@@ -77,14 +77,31 @@ def test_tolerations_cover_taints_as_in_kubernetes():
 
 def test_a_workflow_names_the_task_that_is_wrong():
     a, b = Task("a-1"), Task("a")
-    flow = Workflow("w", (a, b), (Dependency("a-1", "a", 5.0),))
-    assert flow.order() == ["a-1", "a"]
+    flow = Workflow.from_tasks("w", (b, a), (Dependency("a-1", "a", 5.0),))
+    assert [flow.tasks.names[i] for i in flow.order] == ["a-1", "a"]
     with pytest.raises(InputError, match="there is no task 'c'"):
-        Workflow("w", (a,), (Dependency("a-1", "c"),))
-    with pytest.raises(InputError, match="'a' waits for itself"):
-        Workflow("w", (a, b), (Dependency("a-1", "a"), Dependency("a", "a-1")))
-    with pytest.raises(InputError, match="finite megabytes"):
-        Dependency("a", "b", math.inf)
+        Workflow.from_tasks("w", (a,), (Dependency("a-1", "c"),))
+    with pytest.raises(InputError, match="waits for itself, through a cycle"):
+        Workflow.from_tasks("w", (a, b), (Dependency("a-1", "a"), Dependency("a", "a-1")))
+    with pytest.raises(InputError, match="'a-1' -> 'a': expected finite megabytes"):
+        Workflow.from_tasks("w", (a, b), (Dependency("a-1", "a", math.inf),))
+
+
+def test_a_cycle_is_reported_by_a_task_on_it_not_by_one_behind_it():
+    tasks = [Task(name) for name in ("behind", "start", "x", "y")]
+    edges = [("start", "x"), ("x", "y"), ("y", "x"), ("y", "behind")]
+    with pytest.raises(InputError, match="task '[xy]' waits for itself"):
+        Workflow.from_tasks("w", tasks, [Dependency(*edge) for edge in edges])
+
+
+def test_levels_and_the_critical_path_follow_the_longest_chain():
+    tasks = [Task(name, duration_s=d) for name, d in (("d", 1), ("a", 5), ("b", 2), ("c", 4))]
+    edges = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d"), ("a", "d", 2.0)]
+    flow = Workflow.from_tasks("diamond", tasks, [Dependency(*edge) for edge in edges])
+    assert flow.level.tolist() == [2, 0, 1, 1]
+    assert flow.critical_path_s() == 5 + 4 + 1
+    assert len(flow.before) == 5  # the two a -> d are one, with the sum of their volumes
+    assert flow.volume_mb.sum() == 2.0
 
 
 def test_every_error_says_what_it_means_and_has_an_exit_code():
