@@ -6,7 +6,7 @@ function (`transitions`); node events, which carry objects, are applied here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from cerebrum.engine import state as at
 from cerebrum.engine import transitions
-from cerebrum.engine.filters import ConstraintTable
 from cerebrum.engine.log import EventLog
+from cerebrum.engine.records import Records
 from cerebrum.engine.typical import has_gpus, typical_classes
 from cerebrum.model.cluster import Node
-from cerebrum.model.errors import InputError, InvalidEvent
+from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
-from cerebrum.model.layout import TASK
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot, TaskColumns
-from cerebrum.model.tasks import TaskClass
+from cerebrum.model.tasks import TaskTable
 
 TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "rack": "rack", "server": "server"}
 _NODE_KINDS = (EventKind.NODE_ADDED, EventKind.NODE_CHANGED, EventKind.NODE_REMOVED)
@@ -46,9 +45,7 @@ class Engine:
         self.forecasts: dict[str, NDArray[np.float64]] = {}
         self._leaving: set[int] = set()
         self._rows = {name: row for row, name in enumerate(self.node_names)}
-        self._models: dict[str, int] = {}
-        self._extended: dict[str, int] = {}
-        self._constraints = ConstraintTable()
+        self._records = Records()
         self.table = at.Table(counts=at.N_COUNTS, clock=1, changed=_ring(len(self.nodes)))
         self._load_nodes()
         self._load_tasks()
@@ -65,45 +62,10 @@ class Engine:
         counts[at.ROWS] = n
         counts[at.MAX_ATTEMPTS] = self.scenario.max_attempts
         for row, node in enumerate(self.nodes):
-            self._write_node(row, node)
+            self._records.write_node(self.table.state.nodes[row], node)
+            self.table.state.cordoned[row] = not node.schedulable
         self._rank_rows()
         self.table.state.clock[at.NOW] = -np.inf
-
-    def _write_node(self, row: int, node: Node) -> None:
-        r, c, power = self.table.state.nodes[row], node.capacity, node.power
-        r["cpu_milli"] = r["cpu_free"] = c.cpu_milli
-        r["memory_mib"] = r["memory_free"] = c.memory_mib
-        r["slots"] = r["slots_free"] = node.slots
-        r["gpu_count"] = c.gpu_count
-        r["gpu_model"] = self._model(node.gpu_model) if c.gpu_count else -1
-        r["gpu_free"][: c.gpu_count] = 1000
-        r["gpu_free_sum"] = 1000 * c.gpu_count
-        r["cache_ways"] = r["cache_ways_free"] = c.cache_ways
-        r["speed"] = node.speed
-        r["cpu_package_milli"] = 1
-        for name, amount in c.extended:
-            r["extended"][self._extended_index(name)] = amount
-        r["extended_free"] = r["extended"]
-        if power is not None:
-            for name in ("cpu_idle_w", "cpu_full_w", "gpu_idle_w", "gpu_full_w"):
-                r[name] = getattr(power, name)
-            r["cpu_package_milli"] = power.cpu_package_milli
-        self.table.state.cordoned[row] = not node.schedulable
-
-    def _model(self, name: str) -> int:
-        index = self._models.setdefault(name, len(self._models))
-        if index > 62:
-            raise InputError("expected at most 63 GPU models").at(field="gpu_model")
-        return index
-
-    def _extended_index(self, name: str) -> int:
-        index = self._extended.setdefault(name, len(self._extended))
-        if index >= TASK["extended"].shape[0]:
-            raise InputError(
-                f"expected at most {TASK['extended'].shape[0]} extended resources, "
-                f"got {', '.join(self._extended)}"
-            ).at(field="extended")
-        return index
 
     def _rank_rows(self) -> None:
         order = sorted(range(len(self.nodes)), key=self.node_names.__getitem__)
@@ -113,47 +75,49 @@ class Engine:
         self.table.state.counts[at.SORTED_RANK] = int(np.all(np.diff(rank) > 0))
 
     def _load_tasks(self) -> None:
-        tasks, n = self.scenario.tasks, len(self.scenario.tasks)
-        classes = self._records(tasks.classes)
-        self.table.replace(
-            classes=classes,
-            t_class=tasks.class_id,
-            t_state=np.zeros(n),
-            t_row=np.full(n, -1),
-            t_gpus=np.zeros(n),
-            t_ways=np.zeros(n),
-            t_priority=tasks.priority,
-            t_job=tasks.job_id,
-            t_attempts=np.zeros(n),
-            t_refused=np.zeros(n),
-            t_submit=tasks.submit_s.copy(),
-            t_duration=tasks.duration_s.copy(),
-            t_started=np.full(n, np.nan),
-            t_not_before=np.full(n, -np.inf),
-            pending=np.zeros(max(64, n)),
-            **self._jobs(),
-        )
+        n = len(self.scenario.tasks)
+        self.table.replace(classes=self._records.classes(self.scenario.tasks.classes))
+        self._append_tasks(0)
         self.table.grow("log", max(_LOG_START, 4 * n + 16))
         self._judge()
         self._load_typical()
 
-    def _records(self, classes: Sequence[TaskClass], weights: Sequence[float] = ()) -> Any:
-        records = np.zeros(len(classes), TASK)
-        for i, task_class in enumerate(classes):
-            r, out = task_class.resources, records[i]
-            out["cpu_milli"], out["memory_mib"] = r.cpu_milli, r.memory_mib
-            out["gpu_count"], out["gpu_milli"] = r.gpu_count, r.gpu_milli
-            out["gpu_kind"], out["cache_ways"] = r.gpu_kind, r.cache_ways
-            models = task_class.gpu_models
-            out["gpu_models"] = sum(1 << self._model(m) for m in set(models)) if models else -1
-            for name, amount in r.extended:
-                out["extended"][self._extended_index(name)] = amount
-                out["has_extended"] = 1
-            out["constraints"] = self._constraints.intern(task_class.constraints)
-        if len(weights):
-            records["popularity"] = _whole(np.asarray(weights, np.float64))
-            records["popularity_total"] = records["popularity"].sum()
-        return records
+    def _append_tasks(self, first: int) -> None:
+        """Columns for the tasks of the scenario from index `first` on."""
+        tasks, n = self.scenario.tasks, len(self.scenario.tasks)
+        new = {
+            "t_class": tasks.class_id, "t_state": 0, "t_row": -1, "t_gpus": 0, "t_ways": 0,
+            "t_priority": tasks.priority, "t_job": tasks.job_id, "t_attempts": 0, "t_refused": 0,
+            "t_submit": tasks.submit_s, "t_duration": tasks.duration_s, "t_started": np.nan,
+            "t_not_before": -np.inf,
+        }  # fmt: skip
+        old = self.table.state
+        self.table.replace(
+            **{
+                name: np.concatenate(
+                    [getattr(old, name)[:first], np.broadcast_to(values, (n,))[first:]]
+                )
+                for name, values in new.items()
+            },
+            **self._jobs(),
+        )
+        self.table.grow("pending", max(64, n))
+
+    def admit(self, tasks: TaskTable) -> range:
+        """New tasks for a living engine; the ids they get. They are unknown until SUBMITTED.
+
+        Classes seen before are recognised. Raises `InputError` when a name is taken.
+        """
+        first, known = len(self.scenario.tasks), len(self.scenario.tasks.classes)
+        joined = self.scenario.tasks.joined(tasks)
+        added = self._records.classes(joined.classes[known:])
+        self.scenario = replace(self.scenario, tasks=joined)
+        if len(added):
+            self.table.replace(classes=np.concatenate([self.table.state.classes, added]))
+            self._judge()
+        self._append_tasks(first)
+        self._views.clear()
+        return range(first, len(joined))
 
     def _jobs(self) -> dict[str, NDArray[Any]]:
         jobs, job_id = self.scenario.tasks.jobs, self.scenario.tasks.job_id
@@ -168,8 +132,8 @@ class Engine:
         }
 
     def _judge(self) -> None:
-        forbidden, preference, disliked = self._constraints.judge(self.nodes)
-        labelled = self._constraints.labelled or bool(disliked.any())
+        forbidden, preference, disliked = self._records.constraints.judge(self.nodes)
+        labelled = self._records.constraints.labelled or bool(disliked.any())
         empty = np.zeros(0)
         self.table.replace(
             forbidden=forbidden.ravel(),
@@ -183,7 +147,10 @@ class Engine:
         typical = self.scenario.typical
         if typical is None:
             typical = typical_classes(tasks) if has_gpus(tasks.classes) else ()
-        records = self._records([c for c, _ in typical], [weight for _, weight in typical])
+        records = self._records.classes([c for c, _ in typical])
+        if len(records):
+            records["popularity"] = _whole(np.array([weight for _, weight in typical], np.float64))
+            records["popularity_total"] = records["popularity"].sum()
         records["reserved"] = np.arange(len(records))  # the order given, before sorting
         order = np.argsort(records["gpu_milli"], kind="stable")
         self.table.replace(typical=records[order])
@@ -274,7 +241,8 @@ class Engine:
         s = self.table.state
         s.counts[at.ROWS] = row + 1
         s.present[row] = 1
-        self._write_node(row, node)
+        self._records.write_node(s.nodes[row], node)
+        s.cordoned[row] = not node.schedulable
         self._rank_rows()
         self._judge()
         self.table.state.counts[at.FREED] += 1

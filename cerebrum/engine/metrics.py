@@ -31,7 +31,7 @@ _STATE_AFTER = {
     EventKind.PREEMPTED: TaskState.PENDING, EventKind.BIND_FAILED: TaskState.PENDING,
     EventKind.FAILED: TaskState.PENDING, EventKind.BOUND: TaskState.BOUND,
     EventKind.STARTED: TaskState.RUNNING, EventKind.FINISHED: TaskState.SUCCEEDED,
-    EventKind.REJECTED: TaskState.REJECTED,
+    EventKind.REJECTED: TaskState.REJECTED, EventKind.CANCELLED: TaskState.CANCELLED,
 }  # fmt: skip
 _CODES = np.zeros(len(EventKind), np.int8)
 _CODES[[int(kind) for kind in _STATE_AFTER]] = [int(state) for state in _STATE_AFTER.values()]
@@ -84,12 +84,15 @@ def _count(n: int, subject: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def _states(scenario: Scenario, log: EventLog, attempts: NDArray[np.int32]) -> NDArray[np.int8]:
-    kind = log.rows["kind"]
+    kind, n = log.rows["kind"], len(scenario.tasks)
     tells = _CODES[kind] > 0
     subject, last = log.rows["subject"][tells], kind[tells]
-    state = _last(len(scenario.tasks), subject, _CODES[last], int(TaskState.UNKNOWN))
-    failed_last = _last(len(scenario.tasks), subject, last, -1) == EventKind.FAILED
-    state[failed_last & (attempts >= scenario.max_attempts)] = int(TaskState.FAILED)
+    state = _last(n, subject, _CODES[last], int(TaskState.UNKNOWN))
+    final = _last(n, subject, log.rows["value"][tells] > 0, 0) > 0
+    last_kind = _last(n, subject, last, -1)
+    failed = (last_kind == EventKind.FAILED) & (final | (attempts >= scenario.max_attempts))
+    state[failed] = int(TaskState.FAILED)
+    state[(last_kind == EventKind.SUBMITTED) & final] = int(TaskState.BLOCKED)
     return state
 
 

@@ -31,9 +31,9 @@ from cerebrum.engine.state import (
 # EventKind and TaskState as plain integers: kernels cannot see enums.
 FINISHED, FAILED, PREEMPTED, BIND_FAILED = 0, 1, 2, 3
 TIMER_FIRED, SUBMITTED, READY, DEFERRED = 8, 9, 10, 11
-UNSCHEDULABLE, REJECTED, BOUND, STARTED = 12, 13, 14, 15
+UNSCHEDULABLE, REJECTED, BOUND, STARTED, CANCELLED = 12, 13, 14, 15, 16
 IS_UNKNOWN, IS_BLOCKED, IS_PENDING, IS_BOUND, IS_RUNNING = 0, 1, 2, 3, 4
-IS_SUCCEEDED, IS_FAILED, IS_REJECTED = 5, 6, 7
+IS_SUCCEEDED, IS_FAILED, IS_REJECTED, IS_CANCELLED = 5, 6, 7, 8
 
 OK, WRONG_STATE, NO_ROOM, NO_ROW, BAD_GPUS, PAST, FORBIDDEN = 0, 1, 2, 3, 4, 5, 6
 ERRORS = {
@@ -164,13 +164,13 @@ def release(s, task):
 
 
 @kernel
-def _end(s, task, kind):
+def _end(s, task, kind, final):
     """A task stops: for good, or back to the queue if it may start again."""
     release(s, task)
     if kind == FINISHED:
         s.t_state[task] = IS_SUCCEEDED
         s.counts[TERMINAL] += 1
-    elif kind == FAILED and s.t_attempts[task] >= s.counts[MAX_ATTEMPTS]:
+    elif kind == FAILED and (final or s.t_attempts[task] >= s.counts[MAX_ATTEMPTS]):
         s.t_state[task] = IS_FAILED
         s.counts[TERMINAL] += 1
     else:
@@ -191,19 +191,28 @@ def transition(s, time_s, kind, task, row, gpus, ways, value):
     elif kind == FINISHED:
         if state != IS_RUNNING:
             return WRONG_STATE
-        _end(s, task, kind)
+        _end(s, task, kind, True)
     elif kind == FAILED or kind == PREEMPTED or kind == BIND_FAILED:
         if state != IS_RUNNING and state != IS_BOUND:
             return WRONG_STATE
-        _end(s, task, kind)
+        _end(s, task, kind, value > 0)
     elif kind == SUBMITTED or kind == READY:
         if state != (IS_UNKNOWN if kind == SUBMITTED else IS_BLOCKED):
             return WRONG_STATE
-        enqueue(s, task)
+        if kind == SUBMITTED and value > 0:
+            s.t_state[task] = IS_BLOCKED
+        else:
+            enqueue(s, task)
+    elif kind == CANCELLED and state == IS_BLOCKED:
+        s.t_state[task] = IS_CANCELLED
+        s.counts[TERMINAL] += 1
     elif state != IS_PENDING and kind != TIMER_FIRED:
         return WRONG_STATE
     elif kind == REJECTED:
         _leave_queue(s, task, IS_REJECTED)
+        s.counts[TERMINAL] += 1
+    elif kind == CANCELLED:
+        _leave_queue(s, task, IS_CANCELLED)
         s.counts[TERMINAL] += 1
     elif kind == DEFERRED:
         s.t_not_before[task] = value

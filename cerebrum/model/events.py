@@ -27,6 +27,7 @@ class EventKind(IntEnum):
     REJECTED = 13
     BOUND = 14
     STARTED = 15
+    CANCELLED = 16
 
 
 class TaskState(IntEnum):
@@ -91,7 +92,8 @@ EVENT = np.dtype(
 )
 """One row of the log (32 bytes). `subject` is a task, or a node row for node events; `row` the node
 a task is bound to (-1: none); `gpus` a bit per GPU index; `reason` Refusal bits; `value` depends on
-the kind: DEFERRED until when, STARTED the run time expected, SIGNAL_CHANGED the new value."""
+the kind: SUBMITTED 1 if the task is blocked until it is READY, DEFERRED until when, STARTED the run
+time expected, FAILED 1 if the task must not start again, SIGNAL_CHANGED the new value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Executor(Protocol):
     name: str
 
     async def start(self, launch: Launch) -> None:
-        """Ask for a run. Returns once it would survive our end; the same run id again is ignored."""
+        """Ask for a run. Returns once it would survive our end; a known run id is ignored."""
         ...
 
     async def stop(self, run_id: str, reason: str, grace_s: float = 10.0) -> None:
@@ -96,11 +96,11 @@ class Executor(Protocol):
         ...
 
     async def runs(self) -> Sequence[RunStatus]:
-        """Every run there really is and every ended one not yet forgotten: what to reconcile with."""
+        """Every run there really is, and every ended one that was not forgotten."""
         ...
 
     async def next_changes(self) -> Sequence[RunStatus]:
-        """Wait for runs to change phase; each change once, in order. Empty: look at `runs` again."""
+        """Wait for runs to change phase; each change once, in order. Empty: see `runs` again."""
         ...
 
     async def forget(self, run_id: str) -> None:

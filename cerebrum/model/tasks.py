@@ -176,6 +176,28 @@ class TaskTable(Sequence[Task]):
             preemptible=self.preemptible[rows],
         )
 
+    def joined(self, other: TaskTable) -> TaskTable:
+        """These tasks, then the others; classes are merged, jobs are not.
+
+        Raises `InputError` when a name is in both.
+        """
+        classes = {task_class: i for i, task_class in enumerate(self.classes)}
+        renumber = np.array([classes.setdefault(c, len(classes)) for c in other.classes], np.int32)
+        jobs = np.where(other.job_id >= 0, other.job_id + len(self.jobs), -1)
+        names = ("submit_s", "duration_s", "requested_s", "priority", "preemptible")
+        columns = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in names}
+        return TaskTable.build(
+            names=[*self.names, *other.names],
+            classes=list(classes),
+            class_id=np.concatenate([self.class_id, renumber[other.class_id]]),
+            job_id=np.concatenate([self.job_id, jobs]),
+            jobs=(*self.jobs, *other.jobs),
+            **{
+                name: np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in columns
+            },
+        )
+
     def request(self, name: str) -> NDArray[np.int64]:
         """One resource of every task, such as `cpu_milli` or `gpu_milli_total`: int64[tasks]."""
         amounts = [getattr(c.resources, name) for c in self.classes]

@@ -118,11 +118,12 @@ class Workflow:
 
     @cached_property
     def level(self) -> NDArray[np.int32]:
-        """int32[tasks]: dependencies on the longest way to the task, 0 for those that wait for none."""
-        level = [0] * len(self.tasks)
+        """int32[tasks]: dependencies on the longest way to a task; 0 for those without any."""
+        level: list[int] = [0] * len(self.tasks)
         first, edges = (array.tolist() for array in self.successors)
-        after = self.after.tolist()
-        for task in self.order.tolist():
+        after: list[int] = self.after.tolist()
+        order: list[int] = self.order.tolist()
+        for task in order:
             below = level[task] + 1
             for edge in edges[first[task] : first[task + 1]]:
                 if level[after[edge]] < below:
@@ -214,7 +215,8 @@ def _merged(
     if ends.min() < 0 or ends.max() >= n:
         raise InputError(f"expected task numbers 0..{n - 1}").at(field="dependencies")
     pairs, which = np.unique(ends[0] * n + ends[1], return_inverse=True)
-    volume = np.bincount(which, weights=volume_mb, minlength=len(pairs))
+    volume = np.zeros(len(pairs))
+    np.add.at(volume, which, volume_mb)
     return (pairs // n).astype(np.int32), (pairs % n).astype(np.int32), volume
 
 

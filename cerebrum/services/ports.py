@@ -2,8 +2,8 @@
 
 Production gives them the machine's clock, a database and HTTP; the fault tests give the same code a
 virtual clock, a database that can crash at any await, and a network that drops, delays, repeats and
-reorders (`tests/faults`). Nothing else in `services/controller` and `services/agent` may touch time,
-files, sockets, threads or global randomness. Waiting is `clock.sleep` or an asyncio primitive.
+reorders (`tests/faults`). Nothing else in `services/controller` and `services/agent` touches time,
+files, sockets, threads or global randomness. To wait is `clock.sleep` or an asyncio primitive.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class WorkflowSpec(Message):
     """A submission. `kind` "job" is a batch of tasks without dependencies.
 
     `on_cluster_lost`: what happens to tasks whose cluster does not answer: `replace` gives them to
-    another as soon as that is safe, `wait` only after the controller's patience, `never` not at all.
+    another as soon as that is safe, `wait` after the controller's patience, `never` not at all.
     """
 
     name: Name

@@ -90,7 +90,7 @@ def test_a_workflow_names_the_task_that_is_wrong():
 def test_a_cycle_is_reported_by_a_task_on_it_not_by_one_behind_it():
     tasks = [Task(name) for name in ("behind", "start", "x", "y")]
     edges = [("start", "x"), ("x", "y"), ("y", "x"), ("y", "behind")]
-    with pytest.raises(InputError, match="task '[xy]' waits for itself"):
+    with pytest.raises(InputError, match=r"task '[xy]' waits for itself"):
         Workflow.from_tasks("w", tasks, [Dependency(*edge) for edge in edges])
 
 
