@@ -1,0 +1,232 @@
+"""JSON of a workflow, by column: a wrong value is named by line, field and task.
+
+A file of a size that people write is read strictly (no key twice, syntax errors with their
+line). A larger one, which a program wrote, goes through the fastest parser at hand, where the
+last of two equal keys wins. Values are checked by column; the row is looked up only on error.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import from_json
+
+from cerebrum.model.errors import TraceError
+from cerebrum.traces import _files
+from cerebrum.traces._fields import field_name, shown
+from cerebrum.traces._workflow_build import short
+from cerebrum.traces._yaml import Data, Key, Source
+
+MAX_JSON_BYTES = 2**30
+"""Bytes of JSON one workflow may hold: a million tasks with their files."""
+STRICT_BYTES = 2**22
+"""Up to this size a file is read strictly."""
+LINES_BYTES = 2**20
+"""Up to this size an error's line is looked up, which takes longer than reading."""
+
+Row = dict[str, Any]
+_LINE = re.compile(r" at line (\d+) column \d+$")
+
+
+@contextmanager
+def paused_gc() -> Generator[None]:
+    """Millions of new containers make the collector scan them again and again: let it wait.
+
+    Reading 66 MB of JSON takes 0.8 s instead of 2 s. None of these containers form cycles.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One JSON object and where it came from."""
+
+    path: Path
+    data: bytes
+    root: Row
+
+    @classmethod
+    def load(cls, path: Path, data: bytes) -> Document:
+        """Parse a file's text; `TraceError` for anything but one object."""
+        if len(data) > MAX_JSON_BYTES:
+            raise TraceError(f"expected at most {MAX_JSON_BYTES:,} bytes").at(path)
+        small = len(data) <= STRICT_BYTES
+        root = _parse_strictly(path, data) if small else _parse_fast(path, data)
+        if not isinstance(root, dict):
+            raise TraceError(f"expected an object, got {shown(root)}").at(path)
+        return cls(path, data, cast(Row, root))
+
+    def error(self, problem: str, *keys: Key) -> TraceError:
+        """A problem at `keys`, to be raised."""
+        line = None
+        if len(self.data) <= LINES_BYTES:
+            source = Source(self.path, self.data.decode("utf-8", "replace"))
+            line = source.line(0, keys) if keys else None
+        return TraceError(problem).at(self.path, line, field_name(keys))
+
+    def get(self, *keys: str) -> Data:
+        """The value at `keys`, None when any part is absent; each part must be an object."""
+        here: Data = self.root
+        for depth, key in enumerate(keys):
+            if not isinstance(here, dict):
+                raise self.error(f"expected an object, got {shown(here)}", *keys[:depth])
+            here = cast(Row, here).get(key)
+            if here is None:
+                return None
+        return here
+
+    def text(self, *keys: str, default: str) -> str:
+        """A text, or the default when it is absent."""
+        value = self.get(*keys)
+        if value is not None and not isinstance(value, str):
+            raise self.error(f"expected text, got {shown(value)}", *keys)
+        return default if value is None else value
+
+    def object(self, *keys: str) -> Row:
+        """An object; empty when it is absent."""
+        value = self.get(*keys)
+        if value is not None and not isinstance(value, dict):
+            raise self.error(f"expected an object, got {shown(value)}", *keys)
+        return cast(Row, value or {})
+
+    def rows(self, *keys: str) -> Rows:
+        """A list of objects, as columns; empty when it is absent."""
+        value = self.get(*keys)
+        if value is None:
+            return Rows(self, keys, [])
+        if not isinstance(value, list):
+            raise self.error(f"expected a list, got {shown(value)}", *keys)
+        rows = cast(list[Row], value)
+        if set(map(type, rows)) - {dict}:
+            wrong = next(i for i, row in enumerate(rows) if type(row) is not dict)
+            raise self.error(f"expected an object, got {shown(rows[wrong])}", *keys, wrong)
+        return Rows(self, keys, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A list of objects, read by column. `what` and the text under `id` name a row in errors."""
+
+    document: Document
+    keys: tuple[Key, ...]
+    values: list[Row]
+    what: str = "task"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def error(self, row: int, problem: str, *keys: Key) -> TraceError:
+        """A problem in one row, to be raised."""
+        name = self.values[row].get("id")
+        who = f"{self.what} {short(name)}: " if isinstance(name, str) else ""
+        return self.document.error(f"{who}{problem}", *self.keys, row, *keys)
+
+    def texts(self, name: str) -> list[str]:
+        """A text in every row."""
+        found = self._column(name)
+        self._check_types(found, name, {str}, "text")
+        return cast(list[str], found)
+
+    def lists(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """`(row, text)` of every text in the rows' lists; an absent list is empty."""
+        found = self._column(name)
+        self._check_types(found, name, {list, type(None)}, "a list")
+        if None in found:
+            found = [x or [] for x in found]
+        lists = cast(list[list[Data]], found)
+        flat = list(chain.from_iterable(lists))
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        rows = np.repeat(np.arange(len(lists)), counts)
+        if set(map(type, flat)) - {str}:
+            wrong = next(i for i, x in enumerate(flat) if type(x) is not str)
+            row = int(rows[wrong])
+            place = wrong - int(np.searchsorted(rows, row))
+            raise self.error(row, f"expected text, got {shown(flat[wrong])}", name, place)
+        return rows, cast(list[str], flat)
+
+    def numbers(self, name: str, high: float, default: float | None = None) -> NDArray[np.float64]:
+        """A finite number 0..high in every row; None as `default`: it must be there."""
+        found = self._column(name)
+        if default is not None and None in found:  # null means absent
+            found = [default if x is None else x for x in found]
+        self._check_types(found, name, {int, float}, "a number")
+        try:
+            values = np.fromiter(cast(list[float], found), np.float64, len(found))
+        except OverflowError:
+            values = np.asarray([_as_float(x) for x in found], np.float64)
+        wrong = ~((values >= 0) & (values <= high))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            got = shown(found[row])
+            raise self.error(row, f"expected a finite number 0..{high:g}, got {got}", name)
+        return values
+
+    def _column(self, name: str) -> list[Data]:
+        """The values under one key; None where there is none."""
+        try:
+            return list(map(itemgetter(name), self.values))
+        except KeyError:
+            return [row.get(name) for row in self.values]
+
+    def _check_types(self, found: list[Data], name: str, types: set[type], what: str) -> None:
+        if not set(map(type, found)) - types:
+            return
+        row = next(i for i, value in enumerate(found) if type(value) not in types)
+        got = "found nothing" if found[row] is None else f"got {shown(found[row])}"
+        raise self.error(row, f"expected {what}, {got}", name)
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+
+
+def _parse_strictly(path: Path, data: bytes) -> Data:
+    """NaN and infinities pass here: whoever reads the number knows whose it is."""
+    text = _files.decode(path, data)
+    try:
+        return json.loads(text, object_pairs_hook=_no_twins)
+    except json.JSONDecodeError as error:
+        raise TraceError(f"not valid JSON: {error.msg}").at(path, error.lineno) from None
+    except RecursionError:
+        raise TraceError("not valid JSON: nested too deep").at(path) from None
+    except ValueError as error:
+        Source(path, text).documents()  # says on which line a key stands twice
+        raise TraceError(f"not valid JSON: {error}").at(path) from None
+
+
+def _no_twins(pairs: list[tuple[str, Data]]) -> Row:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _parse_fast(path: Path, data: bytes) -> Data:
+    parse = cast(Callable[..., Data], from_json)
+    try:
+        return parse(data, allow_inf_nan=True, cache_strings="all")
+    except (ValueError, RecursionError) as error:
+        problem = str(error)
+        at = _LINE.search(problem)
+        line = int(at[1]) if at else None
+        raise TraceError(f"not valid JSON: {_LINE.sub('', problem)}").at(path, line) from None
