@@ -126,16 +126,21 @@ class Executor(Protocol):
 
 
 class Forecaster(Protocol):
-    """Looks ahead on one or many series."""
+    """Looks ahead on many evenly spaced series at once. NaN in a history is a gap."""
 
     name: str
 
     def fit(self, history: NDArray[np.float64]) -> None:
-        """Learn from float64[series, time], oldest first, evenly spaced."""
+        """Learn from float64[series, time], oldest first."""
         ...
 
-    def predict(self, horizon: int) -> NDArray[np.float64]:
-        """float64[series, horizon], in the units of the history."""
+    def predict(
+        self, horizon: int, history: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """float64[series, horizon] in the units of the history; column k is k + 1 steps ahead.
+
+        `history` is what is known now, when it went on since `fit`: same series, any length.
+        """
         ...
 
 

@@ -27,6 +27,7 @@ POLICIES: dict[str, str] = {
     "first-fit": "cerebrum.policies.first_fit:PROFILE",
     "gpu-clustering": "cerebrum.policies.gpu_clustering:PROFILE",
     "gpu-packing": "cerebrum.policies.gpu_packing:PROFILE",
+    "headroom": "cerebrum.policies.headroom:make",
     "kubernetes-default": "cerebrum.policies.kubernetes_default:PROFILE",
     "least-allocated": "cerebrum.policies.allocation:LEAST",
     "max-min": "cerebrum.policies.max_min:MaxMin",

@@ -1,0 +1,1 @@
+"""Signals from outside: usage, power, prices, carbon intensity as evenly spaced series."""
