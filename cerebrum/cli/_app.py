@@ -9,19 +9,31 @@ from typing import Any
 import typer
 
 COMMANDS = {
-    "simulate": "Run policies on a scenario and keep the runs.",
+    "up": "A controller and agents of local processes, in one terminal.",
+    "submit": "Give a workflow to a controller.",
+    "get": "List workflows, tasks, clusters, nodes ...; runs, policies, scenarios.",
+    "describe": "Why a decision came out as it did: workflow, run, task, node, cluster.",
+    "logs": "What a task wrote.",
+    "cancel": "End a workflow or a task.",
+    "drain": "Give a cluster nothing new.",
+    "uncordon": "Give a drained cluster work again.",
+    "simulate": "Run policies on a scenario, or a workflow on clusters, in virtual time.",
     "bench": "Policies x scenarios x seeds: a table with means and intervals; resumable.",
     "reproduce": "Published tables, re-run side by side.",
-    "describe": "Why a decision came out as it did: run, task or node.",
     "report": "One self-contained HTML page of one run or several.",
-    "get": "List runs, policies or scenarios.",
     "traces": "List, describe, validate, convert and fetch traces.",
-    "demo": "Compare policies on a GPU cluster: table, plots, reasons. No download.",
+    "demo": "A workflow and a batch of jobs on two clusters of local processes.",
+    "gcc": "Run the global controller.",
+    "lca": "Run the local agent of one cluster.",
+    "token": "Make, list and revoke the tokens of a controller.",
+    "context": "The controllers this user talks to.",
     "doctor": "Versions, caches, and what is missing on this machine.",
 }
-"""Command -> the line of help. The module `cerebrum.cli.<command>` has `register(app)`."""
+"""Command -> the line of help. The module `cerebrum.cli.<command>` has `register(app, line)`."""
+TOGETHER = {"cancel": "act", "drain": "act", "uncordon": "act", "logs": "act"}
+"""Commands that share a file, each a function of its own name there."""
 
-_ABOUT = """Simulate, compare and explain scheduling policies on real cluster traces.
+_ABOUT = """One scheduling brain: simulate, compare and explain policies on traces, and run them.
 
 Start with `cerebrum demo`. Results go to stdout, progress to stderr.
 """
@@ -38,10 +50,18 @@ def build(arguments: Sequence[str]) -> Any:
     wanted = next((word for word in arguments if not word.startswith("-")), "")
     for name, line in COMMANDS.items():
         if name == wanted:
-            importlib.import_module(f"cerebrum.cli.{name}").register(app, line)
+            _add(app, name, line)
         else:
             app.command(name, help=line)(_elsewhere)
     return typer.main.get_command(app)
+
+
+def _add(app: typer.Typer, name: str, line: str) -> None:
+    module = importlib.import_module(f"cerebrum.cli.{TOGETHER.get(name, name)}")
+    if name in TOGETHER:
+        app.command(name, help=line)(getattr(module, name))
+    else:
+        module.register(app, line)
 
 
 def _show_version(value: bool) -> None:

@@ -13,13 +13,14 @@ Row = Mapping[str, Any]
 
 
 class Output(StrEnum):
-    """Forms of output. `wide` is `table` with every column."""
+    """Forms of output. `wide` is `table` with every column, `name` the first column alone."""
 
     TABLE = "table"
     WIDE = "wide"
     JSON = "json"
     YAML = "yaml"
     CSV = "csv"
+    NAME = "name"
 
 
 def emit(rows: Sequence[Row], output: Output, columns: Sequence[str] | None = None) -> None:
@@ -45,6 +46,9 @@ def render(rows: Sequence[Row], output: Output, columns: Sequence[str] | None = 
     every = list(dict.fromkeys(key for row in flat for key in row))
     if output is Output.CSV:
         return _csv(flat, every)
+    if output is Output.NAME:
+        first = (columns or every or ("",))[0]
+        return "".join(f"{text(row.get(first))}\n" for row in flat)
     shown = [name for name in columns or every if name in every]
     return aligned(flat, every if output is Output.WIDE else shown)
 

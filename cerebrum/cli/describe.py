@@ -1,4 +1,4 @@
-"""`cerebrum describe run|task|node`: what happened, and the filter and score table behind it."""
+"""`cerebrum describe`: what happened to a run, task, node, workflow or cluster, and why."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cerebrum.cli import _contexts
 from cerebrum.cli import _options as options
 from cerebrum.cli._output import Output, aligned, emit, emit_one, text
+from cerebrum.model.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
     from cerebrum.experiments.explain import Decided
@@ -25,8 +27,10 @@ def register(app: typer.Typer, line: str) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     group.command("run", help="The run in numbers: states, waits, allocation, reasons.")(run)
-    group.command("task", help="A task's history, and why it went where it went.")(task)
+    group.command("task", help="A task's history and why: RUN TASK, or WORKFLOW/TASK.")(task)
     group.command("node", help="A node's use over time, and the tasks it ran.")(node)
+    group.command("workflow", help="A workflow of a controller: parts, clusters, energy.")(workflow)
+    group.command("cluster", help="A cluster of a controller: nodes and tasks.")(cluster)
     app.add_typer(group, name="describe", help=line)
 
 
@@ -41,16 +45,25 @@ def run(
 
 
 def task(
-    name: RunName,
-    task_name: Annotated[str, typer.Argument(metavar="TASK", help="The task, or `auto`.")],
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run, or WORKFLOW/TASK.")],
+    task_name: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The task of the run, or `auto`.")
+    ] = None,
     runs_dir: options.RunsDir = Path("runs"),
     top: Top = 10,
     every: Annotated[
         bool, typer.Option("--all", help="Every decision about the task, not only the last.")
     ] = False,
+    server: _contexts.Server = None,
+    context: _contexts.ContextName = None,
     output: options.Form = Output.TABLE,
 ) -> None:
-    """Describe a task."""
+    """Describe a task of a run, or one that a controller knows."""
+    if task_name is None:
+        if "/" not in name:
+            raise ConfigError(f"expected RUN TASK or WORKFLOW/TASK, got {name!r}").at(field="task")
+        _live_task(name, server, context, output)
+        return
     print_decision(_load(name, runs_dir), task_name, output, top, every)
 
 
@@ -73,6 +86,61 @@ def node(
     emit_one(facts, output)
     sys.stdout.write("\n")
     emit(tasks, output)
+
+
+def workflow(
+    id: Annotated[str, typer.Argument(help="Workflow id.")],
+    server: _contexts.Server = None,
+    context: _contexts.ContextName = None,
+    output: options.Form = Output.TABLE,
+) -> None:
+    """Describe a workflow of a controller."""
+    with _contexts.client(server, context) as client:
+        found = client.workflow(id)
+    _print(found, "parts", output)
+
+
+def cluster(
+    id: Annotated[str, typer.Argument(help="Cluster id.")],
+    server: _contexts.Server = None,
+    context: _contexts.ContextName = None,
+    output: options.Form = Output.TABLE,
+) -> None:
+    """Describe a cluster of a controller."""
+    with _contexts.client(server, context) as client:
+        found = next((row for row in client.clusters() if row["id"] == id), None)
+        if found is None:
+            raise NotFound(f"there is no cluster {id!r}")
+        found = {**found, "node_list": client.nodes(id)}
+    _print(found, "node_list", output)
+
+
+def _live_task(uid: str, server: str | None, context: str | None, output: Output) -> None:
+    from cerebrum.cli._live import age
+
+    with _contexts.client(server, context) as client:
+        found = client.task(uid)
+    events = [
+        {"age": age(e["unix_s"]), "kind": e["kind"], "cluster": e["cluster"], "why": _said(e)}
+        for e in found["events"]
+    ]
+    whole = output in (Output.JSON, Output.YAML)
+    _print({**found, "events": found["events"] if whole else events}, "events", output)
+
+
+def _said(event: dict[str, Any]) -> str:
+    data: dict[str, Any] = event["data"]
+    return ", ".join(f"{k}={v}" for k, v in data.items() if k != "epoch" and v not in (None, ""))
+
+
+def _print(record: dict[str, Any], rows: str, output: Output) -> None:
+    """A record with a list inside: one document, or the record and below it the list."""
+    if output in (Output.JSON, Output.YAML):
+        emit_one(record, output)
+        return
+    emit_one({k: v for k, v in record.items() if k != rows and v not in (None, "")}, output)
+    sys.stdout.write("\n")
+    emit(record[rows], output)
 
 
 def _load(name: str, runs_dir: Path) -> Run:

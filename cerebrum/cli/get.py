@@ -1,4 +1,4 @@
-"""`cerebrum get runs|policies|scenarios`: what there is."""
+"""`cerebrum get`: runs, policies, scenarios; workflows, tasks, clusters ... of a controller."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cerebrum.cli import _contexts
 from cerebrum.cli import _options as options
 from cerebrum.cli._output import Output, emit
 
@@ -18,6 +19,13 @@ class Kind(StrEnum):
     RUNS = "runs"
     POLICIES = "policies"
     SCENARIOS = "scenarios"
+    FORECASTERS = "forecasters"
+    WORKFLOWS = "workflows"
+    TASKS = "tasks"
+    CLUSTERS = "clusters"
+    NODES = "nodes"
+    ASSIGNMENTS = "assignments"
+    EVENTS = "events"
 
 
 def register(app: typer.Typer, line: str) -> None:
@@ -26,15 +34,34 @@ def register(app: typer.Typer, line: str) -> None:
 
 
 def get(
-    kind: Annotated[Kind, typer.Argument(help="runs, policies or scenarios.")],
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    workflow: Annotated[
+        str | None, typer.Argument(help="Only of this workflow (tasks, assignments, events).")
+    ] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Only of this cluster.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes.")] = False,
+    server: _contexts.Server = None,
+    context: _contexts.ContextName = None,
     runs_dir: options.RunsDir = Path("runs"),
     output: options.Form = Output.TABLE,
 ) -> None:
     """List what there is."""
+    from cerebrum.cli import _live
+
+    if kind.value in _live.KINDS:
+        filters = {"workflow": workflow, "state": state, "cluster": cluster}
+        with _contexts.client(server, context) as client:
+            _live.show(kind.value, client, filters, output, watch)
+        return
     if kind is Kind.RUNS:
         _runs(runs_dir, output)
     elif kind is Kind.POLICIES:
         emit(_policies(), output)
+    elif kind is Kind.FORECASTERS:
+        from cerebrum.forecast import FORECASTERS
+
+        emit([{"name": n, "about": _about(FORECASTERS[n])} for n in FORECASTERS], output)
     else:
         emit(_scenarios(), output)
 

@@ -1,4 +1,4 @@
-"""`cerebrum simulate`: run policies on scenarios, print a line each, keep the runs."""
+"""`cerebrum simulate`: policies on scenarios, or a workflow on clusters; a line each."""
 
 from __future__ import annotations
 
@@ -44,9 +44,34 @@ def simulate(
         str | None,
         typer.Option(help="Also tell why this task went where it went; `auto` picks one."),
     ] = None,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="Run WORKFLOW files on clusters: 2x4, east:4,west:8, federation.yaml."),
+    ] = None,
+    decomposition: Annotated[
+        list[str] | None, typer.Option(help="With --clusters: decomposers. Repeat, or a,b,c.")
+    ] = None,
+    assignment: Annotated[
+        list[str] | None, typer.Option(help="With --clusters: assigners. Repeat, or a,b,c.")
+    ] = None,
+    failure_rate: Annotated[
+        float, typer.Option(min=0, max=0.99, help="With --clusters: chance that an attempt fails.")
+    ] = 0.0,
+    straggler_share: Annotated[
+        float, typer.Option(min=0, max=1, help="With --clusters: share of tasks that run slow.")
+    ] = 0.0,
 ) -> None:
-    """Run policies on scenarios."""
+    """Run policies on scenarios, or with --clusters workflows on a federation."""
     given = options.split(policy)
+    if clusters is not None:
+        from cerebrum.cli._simulate_workflow import simulate_workflow
+
+        page = runs_dir / "workflow.html" if report else None
+        simulate_workflow(
+            scenarios or [], clusters, options.split(decomposition), options.split(assignment),
+            given, failure_rate, straggler_share, seed, page, output,
+        )  # fmt: skip
+        return
     reader = options.reader_options(settings)
     wanted = _sources(scenarios, cluster, scheduler, extended, reader)
     if scheduler is not None and cluster is None:

@@ -107,6 +107,7 @@ class ClusterView:
     task may ask for. `backlog_core_s` is assigned work that has not ended, reservations included,
     in core-seconds at speed 1. `speed` is the mean node speed. `forecast_cpu` is the forecast share
     of CPU in use by others over the next half hour (0..1), 0 when nothing is forecast.
+    `node_speeds` the speed of each usable node, empty where only the mean is known.
     """
 
     name: str
@@ -124,6 +125,7 @@ class ClusterView:
     forecast_cpu: float = 0.0
     zone: str = ""
     gpu_models: tuple[str, ...] = ()
+    node_speeds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +133,15 @@ class Decomposition:
     """A workflow cut into parts: `part` int32[tasks], parts numbered from 0 in an order in which no
     part depends on a later one (the quotient graph is acyclic).
 
+    `preferred` int32[parts], -1 for none: the cluster (its index) a decomposer cut a part for. An
+    assigner may start from it, and must check it: clusters change between the two.
+
     Raises `InputError` when the numbering is not such an order or leaves a number out.
     """
 
     workflow: Workflow = field(repr=False)
     part: NDArray[np.int32]
+    preferred: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         if len(self.part) != len(self.workflow):
@@ -145,6 +151,8 @@ class Decomposition:
             raise InputError("expected parts numbered from 0 without gaps")
         if (self.part[self.workflow.before] > self.part[self.workflow.after]).any():
             raise InputError("a part depends on a later one: the quotient is not in order")
+        if self.preferred is not None and len(self.preferred) != len(used):
+            raise InputError(f"expected a preferred cluster for each of {len(used)} parts")
 
     @property
     def parts(self) -> int:
@@ -161,7 +169,9 @@ class Decomposition:
         """float64[parts]: core-seconds of each part."""
         tasks = self.workflow.tasks
         cores = np.maximum(1, tasks.request("cpu_milli")) / 1000
-        return np.bincount(self.part, weights=tasks.duration_s * cores, minlength=self.parts)
+        work = np.zeros(self.parts)
+        np.add.at(work, self.part, tasks.duration_s * cores)
+        return work
 
     @property
     def balance(self) -> float:

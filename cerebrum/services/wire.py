@@ -208,11 +208,16 @@ class Offers(Message):
 
 
 class Ack(Message):
-    """The agent has stored these offers: (assignment, generation)."""
+    """The agent has stored these offers: (assignment, generation).
+
+    `number` is 1, 2, 3 ... for the acks of one agent database, a repeated one keeps its own or
+    takes a new one; 0: not counted (see `Sync.acks`).
+    """
 
     cluster: Name
     identity: Annotated[str, Field(min_length=16, max_length=128)]
     epoch: Whole
+    number: Whole = 0
     stored: list[tuple[Name, int]] = Field(max_length=100_000)
     refused: dict[Name, Text] = Field(default_factory=dict[str, str])
 
@@ -262,11 +267,17 @@ class Reported(Message):
 
 
 class Sync(Message):
-    """Everything the agent holds: assignment -> generation, and task uid -> its state."""
+    """Everything the agent holds: assignment -> generation, and task uid -> its state.
+
+    `acks` is the highest `Ack.number` used when this list was read: a list that was overtaken by a
+    later ack (late, or repeated by the network) must not make the controller take back what that
+    ack stored. 0: not counted; then what was confirmed within the last lease is left alone.
+    """
 
     cluster: Name
     identity: Annotated[str, Field(min_length=16, max_length=128)]
     epoch: Whole
+    acks: Whole = 0
     held: dict[Name, int]
     tasks: dict[str, Literal["unconfirmed", "waiting", "running", "ended"]]
 

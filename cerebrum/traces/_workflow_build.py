@@ -108,17 +108,24 @@ class Draft:
 
 def index_of(names: Sequence[str], fail: Callable[[int, str], TraceError]) -> dict[str, int]:
     """Name -> row. `fail(row, problem)` makes the error for a name that cannot be one."""
-    index = {name: i for i, name in enumerate(names)}
+    index = dict(zip(names, range(len(names)), strict=True))
     if len(index) < len(names):
         row = next(i for i, name in enumerate(names) if index[name] != i)
         raise fail(index[names[row]], f"the id {short(names[row])} is given to two tasks")
-    if min(map(len, names)) < 1 or max(map(len, names)) > MAX_NAME:
+    lengths = set(map(len, names))
+    if min(lengths) < 1 or max(lengths) > MAX_NAME:
         row = next(i for i, name in enumerate(names) if not 1 <= len(name) <= MAX_NAME)
         raise fail(row, f"expected 1 to {MAX_NAME} characters, got {len(names[row])}")
     if not "".join(names).isprintable():
         row = next(i for i, name in enumerate(names) if not name.isprintable())
         raise fail(row, f"expected printable characters, got {short(names[row])}")
     return index
+
+
+def places(texts: Sequence[str], index: Mapping[str, int]) -> NDArray[np.int64]:
+    """int64[texts]: the row of each; `KeyError` when the index lacks one."""
+    # Out of a list: from an iterator, NumPy takes half as long again.
+    return np.fromiter(list(map(index.__getitem__, texts)), np.int64, len(texts))
 
 
 def no_such(name: str, known: Mapping[str, Any], what: str = "task") -> str:

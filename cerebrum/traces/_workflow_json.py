@@ -106,6 +106,10 @@ class Document:
             raise self.error(f"expected an object, got {shown(value)}", *keys)
         return cast(Row, value or {})
 
+    def has(self, *keys: str) -> bool:
+        """Whether there is an object that is not empty."""
+        return bool(self.object(*keys))
+
     def rows(self, *keys: str) -> Rows:
         """A list of objects, as columns; empty when it is absent."""
         value = self.get(*keys)
@@ -138,6 +142,10 @@ class Rows:
         who = f"{self.what} {short(name)}: " if isinstance(name, str) else ""
         return self.document.error(f"{who}{problem}", *self.keys, row, *keys)
 
+    def has(self, name: str) -> bool:
+        """Whether any row has a value under this name; null means absent."""
+        return any(row.get(name) is not None for row in self.values)
+
     def texts(self, name: str) -> list[str]:
         """A text in every row."""
         found = self._column(name)
@@ -154,11 +162,7 @@ class Rows:
         flat = list(chain.from_iterable(lists))
         counts = np.fromiter(map(len, lists), np.int64, len(lists))
         rows = np.repeat(np.arange(len(lists)), counts)
-        if set(map(type, flat)) - {str}:
-            wrong = next(i for i, x in enumerate(flat) if type(x) is not str)
-            row = int(rows[wrong])
-            place = wrong - int(np.searchsorted(rows, row))
-            raise self.error(row, f"expected text, got {shown(flat[wrong])}", name, place)
+        self._check_listed(rows, flat, name)
         return rows, cast(list[str], flat)
 
     def numbers(self, name: str, high: float, default: float | None = None) -> NDArray[np.float64]:
@@ -177,6 +181,15 @@ class Rows:
             got = shown(found[row])
             raise self.error(row, f"expected a finite number 0..{high:g}, got {got}", name)
         return values
+
+    def _check_listed(self, rows: NDArray[np.int64], flat: list[Data], name: str) -> None:
+        """Every element of the rows' lists must be a text."""
+        if not set(map(type, flat)) - {str}:
+            return
+        wrong = next(i for i, x in enumerate(flat) if type(x) is not str)
+        row = int(rows[wrong])
+        place = wrong - int(np.searchsorted(rows, row))
+        raise self.error(row, f"expected text, got {shown(flat[wrong])}", name, place)
 
     def _column(self, name: str) -> list[Data]:
         """The values under one key; None where there is none."""

@@ -15,6 +15,7 @@ Schema: github.com/wfcommons/WfFormat, 1.5. What is read, and how it maps:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from cerebrum.model.errors import TraceError
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _workflow_build as build
 from cerebrum.traces._workflow_flows import TooManyFlows, Uses, among, distinct, flows
-from cerebrum.traces._workflow_json import Document, Row, Rows, paused_gc
+from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Rows, paused_gc
+from cerebrum.traces._workflow_typed import TypedDocument
 from cerebrum.traces._workflow_write import Execution, wfformat_text
 
 DESCRIPTION = "WfFormat 1.5 (WfCommons instances): tasks, files, execution"
@@ -46,7 +48,11 @@ def sniff(data: bytes) -> bool:
 def parse(path: Path, data: bytes) -> build.WorkflowFile:
     """The workflow in a file's text; `path` is for messages."""
     with paused_gc():
-        return _draft(path, data).finish()
+        if len(data) > STRICT_BYTES:
+            # Read again on any error, slowly, to say what and where it is.
+            with suppress(TraceError):
+                return _draft(TypedDocument.load(path, data)).finish()
+        return _draft(Document.load(path, data)).finish()
 
 
 def render(workflow: Workflow, execution: Execution | None = None) -> str:
@@ -54,13 +60,12 @@ def render(workflow: Workflow, execution: Execution | None = None) -> str:
     return wfformat_text(workflow, execution)
 
 
-def _draft(path: Path, data: bytes) -> build.Draft:
-    """Columns of everything. The document is gone when this returns, before the collector runs."""
-    document = Document.load(path, data)
+def _draft(document: Document) -> build.Draft:
+    """Columns of everything."""
     tasks = _tasks(document)
     names = tasks.texts("id")
     index = build.index_of(names, lambda row, problem: tasks.error(row, problem, "id"))
-    draft = build.Draft(path, "wfformat", _name(document), names)
+    draft = build.Draft(document.path, "wfformat", _name(document), names)
     declared = _dependencies(tasks, index, draft)
     _add_flows(document, tasks, declared, draft)
     _add_runs(document, index, draft)
@@ -119,7 +124,7 @@ def _linked(tasks: Rows, index: dict[str, int], name: str) -> tuple[Ids, Ids]:
         problem = f"expected at most {build.MAX_DEPENDENCIES:,} in all, found {len(texts):,}"
         raise tasks.document.error(f"{name}: {problem}", *tasks.keys)
     try:
-        return rows, np.fromiter(map(index.__getitem__, texts), np.int64, len(texts))
+        return rows, build.places(texts, index)
     except KeyError:
         raise _missing(tasks, rows, texts, index, name, "task") from None
 
@@ -174,7 +179,7 @@ def _files(
         names = dict.fromkeys(used)
         return {name: i for i, name in enumerate(names)}, np.zeros(len(names))
     names = rows.texts("id")
-    index = {name: i for i, name in enumerate(names)}
+    index = dict(zip(names, range(len(names)), strict=True))
     if len(index) < len(names):
         row = next(i for i, name in enumerate(names) if index[name] != i)
         raise rows.error(index[names[row]], "the id is given to two files", "id")
@@ -184,16 +189,15 @@ def _files(
 def _used(tasks: Rows, files: dict[str, int], name: str) -> tuple[Ids, Ids]:
     rows, texts = tasks.lists(name)
     try:
-        return rows, np.fromiter(map(files.__getitem__, texts), np.int64, len(texts))
+        return rows, build.places(texts, files)
     except KeyError:
         raise _missing(tasks, rows, texts, files, name, "file") from None
 
 
 def _add_runs(document: Document, index: dict[str, int], draft: build.Draft) -> None:
     """Durations and requests from the execution."""
-    section: Row = document.object(*_EXECUTION)
     draft.cpu_milli = 1000
-    if not section:
+    if not document.has(*_EXECUTION):
         seconds = build.UNKNOWN_DURATION_S
         draft.note(f"there is no execution: {seconds:g} s and one core a task are assumed")
         return
@@ -204,9 +208,9 @@ def _add_runs(document: Document, index: dict[str, int], draft: build.Draft) -> 
     memory = runs.numbers("memoryInBytes", build.MAX_MEMORY_MIB * 2.0**20, default=0.0)[row]
     draft.cpu_milli = np.ceil(np.round(cores * 1000, 6)).astype(np.int64)
     draft.memory_mib = np.ceil(memory / 2**20).astype(np.int64)
-    if not any("coreCount" in run for run in runs.values):
+    if not runs.has("coreCount"):
         draft.note("no task has a coreCount: one core each is assumed")
-    if section.get("machines"):
+    if document.get(*_EXECUTION, "machines"):
         draft.note("machines of the execution are left out")
 
 

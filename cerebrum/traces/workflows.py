@@ -99,7 +99,7 @@ def parse_workflow(text: str | bytes, source: str = "", format: str | None = Non
     path = Path(source or "workflow")
     if len(data) > _files.MAX_BYTES:
         raise TraceError(f"expected at most {_files.MAX_BYTES:,} bytes").at(path)
-    if not data.strip():
+    if not data or data.isspace():
         raise TraceError("expected text, found nothing").at(path)
     return _parse(path, data.removeprefix(b"\xef\xbb\xbf"), format).workflow
 

@@ -1,0 +1,25 @@
+"""Options that both servers have, and how they are run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Host = Annotated[str | None, typer.Option(help="Address to bind to (default: 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Url = Annotated[
+    str | None, typer.Option(help="How others reach this server (default: from host and port).")
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate chain, PEM: turns TLS on.")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
+LogFormat = Annotated[str | None, typer.Option(help="json, text, or auto (text on a terminal).")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+
+
+def run(serving: Coroutine[Any, Any, int]) -> int:
+    """Serve to the end."""
+    return asyncio.run(serving)

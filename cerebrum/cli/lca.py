@@ -1,0 +1,64 @@
+"""`cerebrum lca`: the local agent of one cluster as a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cerebrum.cli import _server as server
+
+
+def register(app: typer.Typer, line: str) -> None:
+    """Add the command."""
+    app.command("lca", help=line)(lca)
+
+
+def lca(
+    cluster_id: Annotated[str | None, typer.Option(help="This cluster's name.")] = None,
+    gcc_url: Annotated[
+        str | None,
+        typer.Option(help="The controller's address; several with commas; '' works alone."),
+    ] = None,
+    host: server.Host = None,
+    port: server.Port = None,
+    nodes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COUNTxCPU[,MEMORY][,GPUSxMODEL][@SPEED] such as 2x4000m,16Gi. Repeat. "
+            "Default: this machine."
+        ),
+    ] = None,
+    nodes_file: Annotated[
+        Path | None, typer.Option(help="Nodes from a file, such as Kubernetes' YAML.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local (processes), simulated or dry_run.")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Placement policy.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of its database, runs and logs.")
+    ] = None,
+    zone: Annotated[str | None, typer.Option(help="Grid zone of the cluster.")] = None,
+    forecaster: Annotated[
+        str | None, typer.Option(help="Of node usage: auto, a name, or none.")
+    ] = None,
+    url: server.Url = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificates to trust, PEM.")] = None,
+    tls_cert: server.TlsCert = None,
+    tls_key: server.TlsKey = None,
+    log_format: server.LogFormat = None,
+    log_level: server.LogLevel = None,
+) -> int:
+    """Run the agent until SIGTERM. Its token for the controller is CEREBRUM_TOKEN."""
+    from cerebrum.services.api.lca import run_lca
+    from cerebrum.services.api.settings import LcaSettings, load
+
+    settings = load(
+        LcaSettings, cluster_id=cluster_id, gcc_url=gcc_url, host=host, port=port,
+        nodes=nodes or None, nodes_file=nodes_file, executor=executor, policy=policy, state=state,
+        zone=zone, forecaster=forecaster, url=url, ca=ca, tls_cert=tls_cert, tls_key=tls_key,
+        log_format=log_format, log_level=log_level,
+    )  # fmt: skip
+    return server.run(run_lca(settings))

@@ -1,0 +1,267 @@
+"""The agent (LCA): wires ledger, engine, executor and controller together, and runs the loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+
+from cerebrum.model.errors import NotFound
+from cerebrum.model.protocols import Executor, Policy
+from cerebrum.model.scenario import NodeChange
+from cerebrum.services import wire
+from cerebrum.services.agent import bids, local, views
+from cerebrum.services.agent.leases import Leases
+from cerebrum.services.agent.ledger import Ledger
+from cerebrum.services.agent.lifecycle import Lifecycle
+from cerebrum.services.agent.link import Link
+from cerebrum.services.agent.prediction import (
+    Compute,
+    NodeForecasts,
+    Runtimes,
+    UsageSource,
+    at_once,
+)
+from cerebrum.services.agent.records import HeldState
+from cerebrum.services.agent.running import Runner
+from cerebrum.services.agent.settings import AgentSettings
+from cerebrum.services.agent.waiting import pause
+from cerebrum.services.errors import StoreUnavailable
+from cerebrum.services.ports import Clock, ControllerPeer, Store
+
+_PRUNE_S = 600.0
+_WAITING_REPORTS = 500  # in one go
+Step = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Agent:
+    """One cluster's agent. `run` is its life; the other methods may be called while it runs.
+
+    `peer` None: no controller, direct submissions only. `usage` gives samples of node usage for the
+    forecasts (None: none are made), `compute` is where they are fitted. `rng` seeds the identity,
+    the policy's key and jitter: in production it must be unpredictable.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        peer: ControllerPeer | None,
+        executor: Executor,
+        policy: Policy,
+        settings: AgentSettings,
+        rng: np.random.Generator,
+        *,
+        usage: UsageSource | None = None,
+        compute: Compute = at_once,
+    ) -> None:
+        self.settings, self.clock, self.executor = settings, clock, executor
+        self.runtimes, self.forecasts = Runtimes(), None if usage is None else _forecasts(settings)
+        self._rng, self._usage, self._compute = rng, usage, compute
+        self.ledger = Ledger(store, clock, settings.cluster)
+        self.life = Lifecycle(
+            self.ledger, policy, settings, self.runtimes.expected_s, self.runtimes.add
+        )
+        self.leases = Leases(self.ledger, self.life, settings.boot_id)
+        self.runner = Runner(self.ledger, self.life, self.leases, executor, settings)
+        self.link = None
+        if peer is not None:
+            self.link = Link(
+                self.ledger, self.life, self.leases, peer, settings, rng,
+                lambda: views.node_statuses(self), self._bid,
+            )  # fmt: skip
+        self.to_decide = asyncio.Event()
+        self.store_problem = ""
+        self._told: dict[str, str] = {}  # uid -> reason reported last
+        self.ledger.on_load = self._loaded
+        self.ledger.on_commit = self.life.journal
+        self.ledger.on_done = self._turned
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled. Then everything is let go of, and nothing that runs is ended."""
+        loops: list[tuple[str, Step]] = [
+            ("decide", self._decide), ("act", self.runner.act), ("follow", self.runner.follow),
+            ("reconcile", self.runner.reconcile), ("keep", self._keep_house),
+            ("waiting", self._report_waiting),
+        ]  # fmt: skip
+        if self.link is not None:
+            loops += [
+                ("poll", self.link.poll), ("ack", self.link.ack),
+                ("report", self.link.report), ("sync", self.link.sync),
+            ]  # fmt: skip
+        if self.forecasts is not None:
+            loops.append(("usage", self._watch_usage))
+        try:
+            await self._until_stored(self._introduce)
+            async with asyncio.TaskGroup() as group:
+                for name, step in loops:
+                    group.create_task(self._forever(name, step), name=f"agent-{name}")
+        finally:
+            await self.executor.close()
+
+    async def _forever(self, name: str, step: Step) -> None:
+        link = self.link
+        if link is not None and name in ("poll", "ack", "report", "sync"):
+            asked, step = step, lambda: link.attempt(name, asked)
+        while True:
+            await self._until_stored(step)
+
+    async def _until_stored(self, step: Step) -> None:
+        """Do it; while the database is away, wait and do it again from what is on disk."""
+        wait_s = self.settings.retry_s
+        while True:
+            try:
+                await step()
+                return
+            except StoreUnavailable as problem:
+                self.store_problem = str(problem)
+                await self.clock.sleep(wait_s * (0.5 + 0.5 * float(self._rng.random())))
+                wait_s = min(2 * wait_s, self.settings.retry_max_s)
+
+    async def _introduce(self) -> None:
+        async with self.ledger.turn():
+            for node in self.settings.nodes:
+                c = node.capacity
+                self.ledger.event_of(
+                    "node", "", "", name=node.name, cpu_milli=c.cpu_milli,
+                    memory_mib=c.memory_mib, gpu_count=c.gpu_count,
+                )  # fmt: skip
+
+    def _loaded(self) -> None:
+        """The ledger was read: everything made from it is made anew."""
+        values = self.ledger.values
+        if "identity" not in values:
+            self.ledger.set("identity", self._rng.bytes(16).hex())
+            self.ledger.set("key", int(self._rng.integers(2**62)))
+        self.leases.load()
+        self.life.rebuild()
+        if self.forecasts is not None and self.forecasts.latest:
+            self.life.placement.look_ahead(self.forecasts.latest)
+        self.runner.to_reconcile.set()
+
+    def _turned(self, changed: bool) -> None:
+        """After each turn: wake who may have something to do now."""
+        if self.life.orders or changed:
+            self.runner.to_act.set()
+        if changed:
+            self.store_problem = ""
+            self.to_decide.set()
+            if self.link is not None:
+                self.link.to_report.set()
+
+    # -- loops ------------------------------------------------------------------------------
+
+    async def _decide(self) -> None:
+        next_s = self.life.next_timer_s() - self.clock.monotonic_s()
+        await pause(self.clock, self.to_decide, min(next_s, self.leases.next_s()))
+        async with self.ledger.turn():
+            self.leases.expire()
+            self.life.renew()
+            self.life.decide()
+
+    async def _report_waiting(self) -> None:
+        """Tell the controller why tasks wait: each reason once, not every reason at once."""
+        await self.clock.sleep(self.settings.waiting_s)
+        async with self.ledger.turn():
+            tasks = self.ledger.tasks
+            self._told = {uid: reason for uid, reason in self._told.items() if uid in tasks}
+            told = 0
+            for task in tasks.values():
+                if task.state is not HeldState.WAITING or not task.reason:
+                    continue
+                if self._told.get(task.uid) != task.reason and told < _WAITING_REPORTS:
+                    told += 1
+                    self._told[task.uid] = task.reason
+                    self.ledger.report(task, "waiting", reason=task.reason[:8000])
+
+    async def _keep_house(self) -> None:
+        s = self.settings
+        await self.clock.sleep(_PRUNE_S)
+        await self.ledger.prune(s.keep_ended, s.keep_events, s.keep_journal)
+
+    async def _watch_usage(self) -> None:
+        forecasts, usage = self.forecasts, self._usage
+        await self.clock.sleep(self.settings.usage_s)
+        if forecasts is None or usage is None:
+            return
+        forecasts.add(await usage.sample())
+        ahead = await self._compute(forecasts.look_ahead)
+        if ahead:
+            forecasts.latest = ahead
+            self.life.placement.look_ahead(ahead)
+
+    def _bid(self, auctions: Any) -> list[wire.Bid]:
+        busy = {} if self.forecasts is None else self.forecasts.mean_cpu()
+        view = bids.own_view(self.life, self.settings, busy)
+        return bids.make_bids(view, auctions, self.settings.links)
+
+    # -- what people ask for ----------------------------------------------------------------
+
+    async def submit_subgraph(
+        self, spec: wire.WorkflowSpec, submission: str = ""
+    ) -> dict[str, Any]:
+        """Run a (sub-)workflow here without a controller; stored when this returns.
+
+        `submission` names it (else the spec's name does): the same name and content again is the
+        same submission. Raises `Refused`: 409 other content, 422 no sense or never room, 429 full.
+        """
+        return await local.submit(self.ledger, self.life, self.settings, spec, submission)
+
+    async def cancel(self, uid: str) -> None:
+        """End a task that has not ended. Raises `NotFound`."""
+        async with self.ledger.turn():
+            task = self.ledger.tasks.get(uid)
+            if task is None:
+                raise NotFound(f"no task {uid!r} is waiting or running here")
+            self.life.end_task(task, "cancelled")
+
+    async def cordon(self, node: str) -> None:
+        """Place nothing new on a node. Raises `NotFound`."""
+        await self._change_node(node, NodeChange.CORDON)
+
+    async def uncordon(self, node: str) -> None:
+        """Place tasks on it again. Raises `NotFound`."""
+        await self._change_node(node, NodeChange.UNCORDON)
+
+    async def drain(self, node: str) -> None:
+        """Cordon it and send what runs there back to the queue. Raises `NotFound`."""
+        await self._change_node(node, NodeChange.DRAIN)
+
+    async def _change_node(self, node: str, change: NodeChange) -> None:
+        if all(known.name != node for known in self.settings.nodes):
+            raise NotFound(f"there is no node {node!r}")
+        async with self.ledger.turn():
+            self.life.change_node(node, change)
+
+    async def logs(
+        self, uid: str, stream: str = "stdout", offset: int = 0, limit: int = 2**20
+    ) -> bytes:
+        """What a task's last run wrote. Raises `NotFound`."""
+        return await self.executor.logs(await views.last_run(self, uid), stream, offset, limit)
+
+    async def status(self) -> dict[str, Any]:
+        """Everything at a glance: nodes, tasks, engine, lease, energy, forecasts."""
+        return await views.status(self)
+
+    async def task(self, uid: str) -> dict[str, Any]:
+        """All that is known of a task, its history included. Raises `NotFound`."""
+        return await views.task(self, uid)
+
+    async def explain(self, uid: str) -> dict[str, Any]:
+        """Why a task waits, or where it would go now and why. Raises `NotFound`."""
+        return await views.explain(self, uid)
+
+
+def _forecasts(settings: AgentSettings) -> NodeForecasts | None:
+    if not settings.forecaster:
+        return None
+    from cerebrum.forecast import get_forecaster
+
+    return NodeForecasts(
+        [node.name for node in settings.nodes], settings.usage_samples, settings.horizon,
+        get_forecaster(settings.forecaster),
+    )  # fmt: skip

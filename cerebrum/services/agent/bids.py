@@ -1,0 +1,79 @@
+"""What the agent bids for a part, from what it knows itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from cerebrum.model.federation import ClusterView, Link, Network
+from cerebrum.services import wire
+from cerebrum.services.agent.lifecycle import Lifecycle
+from cerebrum.services.agent.settings import AgentSettings
+
+
+def own_view(
+    life: Lifecycle, settings: AgentSettings, forecast_cpu: Mapping[str, float]
+) -> ClusterView:
+    """The cluster as one row: what the controller would see, but of this moment."""
+    snapshot = life.placement.snapshot()
+    rows = [row for row in range(len(settings.nodes)) if snapshot.usable[row]]
+    nodes = [settings.nodes[row] for row in rows]
+    free = snapshot.nodes[rows]
+    cpu_milli = sum(node.capacity.cpu_milli for node in nodes)
+    busy = sum(forecast_cpu.get(node.name, 0.0) * node.capacity.cpu_milli for node in nodes)
+    return ClusterView(
+        settings.cluster,
+        cpu_milli,
+        sum(node.capacity.memory_mib for node in nodes),
+        sum(node.capacity.gpu_count for node in nodes),
+        len(nodes),
+        max((node.capacity.cpu_milli for node in nodes), default=0),
+        max((node.capacity.memory_mib for node in nodes), default=0),
+        max((node.capacity.gpu_count for node in nodes), default=0),
+        int(free["cpu_free"].sum()),
+        int(free["memory_free"].sum()),
+        life.backlog_core_s(),
+        sum(node.speed for node in nodes) / len(nodes) if nodes else 1.0,
+        busy / cpu_milli if cpu_milli else 0.0,
+        settings.zone,
+        tuple(sorted({node.gpu_model for node in nodes if node.gpu_model})),
+    )
+
+
+def make_bids(
+    view: ClusterView, auctions: Sequence[wire.Auction], links: Mapping[str, Link]
+) -> list[wire.Bid]:
+    """A bid for each part that the cluster can hold: the later it would be done, the lower."""
+    from cerebrum.policies.assignment.auction import PartSummary, bid
+
+    names = [view.name, *(name for name in links if name != view.name)]
+    network = _star(names, links)
+    bids: list[wire.Bid] = []
+    for auction in auctions:
+        part = PartSummary(
+            auction.tasks, auction.core_s, auction.critical_path_s, auction.largest_cpu_milli,
+            auction.largest_memory_mib, auction.largest_gpu_count,
+            MappingProxyType(dict(auction.data_mb)),
+        )  # fmt: skip
+        made = bid(view, part, network, names)
+        if made is not None and math.isfinite(made.value):
+            finish_s = min(3.2e9, max(0.0, made.finish_s))
+            value = min(1e12, max(-1e12, made.value))
+            bids.append(wire.Bid(auction=auction.auction, value=value, finish_s=finish_s))
+    return bids
+
+
+def _star(names: Sequence[str], links: Mapping[str, Link]) -> Network:
+    """The links that lead here; those between others do not matter to a bid."""
+    k = len(names)
+    latency_s, bandwidth_mb_s, cost = np.zeros((k, k)), np.full((k, k), np.inf), np.zeros((k, k))
+    for i, name in enumerate(names):
+        if name in links and i:
+            link = links[name]
+            latency_s[i, 0] = link.latency_s
+            bandwidth_mb_s[i, 0] = link.bandwidth_mb_s
+            cost[i, 0] = link.cost_per_gb
+    return Network(latency_s, bandwidth_mb_s, cost)

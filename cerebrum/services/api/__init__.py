@@ -1,0 +1,1 @@
+"""HTTP: thin shells around controller and agent. What they decide is decided elsewhere."""

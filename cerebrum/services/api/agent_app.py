@@ -1,0 +1,182 @@
+"""The agent's application: its own small API, beside what it says to the controller."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from cerebrum.services import wire
+from cerebrum.services.agent import Agent
+from cerebrum.services.api import service, views
+from cerebrum.services.api.auth import Guard, Scope, TokenBook
+from cerebrum.services.api.bodies import documented
+from cerebrum.services.api.controller_app import bare
+from cerebrum.services.api.logs import LIMIT_BYTES
+from cerebrum.services.api.problems import declared
+from cerebrum.services.api.prototype import PrototypeWorkflow
+from cerebrum.services.api.submissions import submission
+from cerebrum.services.errors import Refused
+from cerebrum.services.telemetry import Counts, HttpMetrics, registry
+
+router = APIRouter()
+READ = declared(400, 401, 403, 404, 422, 500, 503)
+WRITE = declared(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+ABOUT = """A Local Cerebrum Agent. Errors are `application/problem+json`; times are Unix seconds."""
+METRICS = {
+    "cerebrum_agent_nodes": ("Nodes of this cluster.", ""),
+    "cerebrum_agent_tasks": ("Tasks in each state, ended ones that are kept included.", "state"),
+    "cerebrum_agent_cpu_milli": ("Thousandths of cores.", "of"),
+    "cerebrum_agent_memory_mib": ("MiB.", "of"),
+    "cerebrum_agent_energy_joules": ("Energy of the nodes since they are counted.", "of"),
+    "cerebrum_agent_reports": ("Reports that the controller has not confirmed yet.", ""),
+    "cerebrum_agent_connected": ("1 while the controller answers.", ""),
+}
+
+
+class Open(BaseModel):
+    """Plain data of the agent, whose fields grow with it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Placed(BaseModel):
+    """A direct submission that is on disk."""
+
+    status: str
+    workflow: str
+    tasks: list[str]
+
+
+async def _agent(request: Request) -> Agent:
+    return request.app.state.agent
+
+
+TheAgent = Annotated[Agent, Depends(_agent)]
+Viewer = Depends(Guard(Scope.VIEWER))
+Operator = Depends(Guard(Scope.OPERATOR))
+Name = Annotated[str, Path(min_length=1, max_length=600)]
+
+
+@router.post(
+    "/schedule_subgraph", tags=["tasks"], dependencies=[Operator], responses=WRITE,
+    openapi_extra=documented(wire.WorkflowSpec, PrototypeWorkflow),
+)  # fmt: skip
+async def schedule_subgraph(request: Request, agent: TheAgent) -> Placed:
+    """Run a (sub-)workflow here, without a controller. It is on disk when this answers.
+
+    The prototype's JSON with its `cluster_id`, or any format that the controller takes. The same
+    name and content again is the same submission.
+    """
+    spec, _ = await submission(request, cluster=agent.settings.cluster)
+    stored = await agent.submit_subgraph(spec)
+    return Placed(status="subgraph queued for scheduling", **stored)
+
+
+@router.get("/api/v1/snapshot", tags=["nodes"], dependencies=[Viewer], responses=READ)
+async def snapshot(agent: TheAgent) -> Open:
+    """Everything at a glance: nodes, tasks, engine, lease, energy, forecasts."""
+    return Open(**await agent.status())
+
+
+@router.get("/api/v1/tasks/{uid:path}", tags=["tasks"], dependencies=[Viewer], responses=READ)
+async def get_task(uid: Name, agent: TheAgent) -> Open:
+    """All that is known of a task, its history included."""
+    return Open(**await agent.task(uid))
+
+
+@router.get("/api/v1/explain/{uid:path}", tags=["tasks"], dependencies=[Viewer], responses=READ)
+async def explain(uid: Name, agent: TheAgent) -> Open:
+    """Why a task waits, or where it would go now and why."""
+    return Open(**await agent.explain(uid))
+
+
+@router.post(
+    "/api/v1/cancel/{uid:path}", tags=["tasks"], status_code=202, dependencies=[Operator],
+    responses=WRITE,
+)  # fmt: skip
+async def cancel(uid: Name, agent: TheAgent) -> views.Done:
+    """End a task here. The controller is told, and does not give it to anybody else."""
+    await agent.cancel(uid)
+    return views.Done(status="cancelling")
+
+
+@router.get(
+    "/api/v1/runs/{run_id}/logs", tags=["tasks"], dependencies=[Viewer], response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | READ,
+)  # fmt: skip
+async def run_logs(
+    run_id: Annotated[str, Path(pattern=r"^cb-[0-9a-f]{24}$")],
+    agent: TheAgent,
+    stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    limit: Annotated[int, Query(ge=1, le=LIMIT_BYTES)] = LIMIT_BYTES,
+) -> Response:
+    """What a run wrote from byte `offset` on."""
+    body = await agent.executor.logs(run_id, stream, offset, limit)
+    return Response(body, media_type="text/plain; charset=utf-8")
+
+
+@router.post(
+    "/api/v1/nodes/{name:path}/{verb}", tags=["nodes"], status_code=202, dependencies=[Operator],
+    responses=WRITE,
+)  # fmt: skip
+async def change_node(
+    name: Name,
+    verb: Annotated[str, Path(pattern="^(drain|cordon|uncordon)$")],
+    agent: TheAgent,
+) -> views.Done:
+    """`cordon`: nothing new there. `drain`: and what runs goes back to the queue. `uncordon`."""
+    change = {"drain": agent.drain, "cordon": agent.cordon, "uncordon": agent.uncordon}[verb]
+    await change(name)
+    return views.Done(status=verb)
+
+
+@router.get("/readyz", tags=["service"], responses=declared(500, 503))
+async def readyz(agent: TheAgent) -> views.Done:
+    """The agent's database takes what it is given. Being cut off is no reason to end it."""
+    if agent.store_problem:
+        raise Refused(503, "storage unavailable", agent.store_problem, 1.0)
+    return views.Done(status="ready")
+
+
+@router.get(
+    "/metrics", tags=["service"], dependencies=[Viewer], response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | READ,
+)  # fmt: skip
+async def metrics(request: Request, agent: TheAgent) -> Response:
+    """For Prometheus."""
+    request.app.state.counts.update(_rows(await agent.status()))
+    return service.metrics_text(request)
+
+
+def agent_app(agent: Agent, tokens: TokenBook) -> FastAPI:
+    """The application around an agent that somebody else runs (`agent.run()`)."""
+    found, counts = registry(), Counts(METRICS)
+    found.register(counts)
+    app = bare("Cerebrum agent", ABOUT, HttpMetrics(found))
+    app.state.agent, app.state.tokens, app.state.role = agent, tokens, "agent"
+    app.state.registry, app.state.counts = found, counts
+    app.state.stopping = asyncio.Event()
+    app.include_router(router)
+    app.include_router(service.router)
+    return app
+
+
+def _rows(status: dict[str, Any]) -> list[tuple[str, str, float]]:
+    nodes: list[dict[str, Any]] = status["nodes"]
+    rows = [("cerebrum_agent_nodes", "", float(len(nodes)))]
+    sums = {
+        "cerebrum_agent_cpu_milli": {"capacity": "cpu_milli", "used": "cpu_used_milli"},
+        "cerebrum_agent_memory_mib": {"capacity": "memory_mib", "used": "memory_used_mib"},
+        "cerebrum_agent_energy_joules": {"idle": "idle_energy_j", "runs": "runs_energy_j"},
+    }
+    for metric, parts in sums.items():
+        rows += [(metric, of, sum(node[field] for node in nodes)) for of, field in parts.items()]
+    tasks = {state: n for state, n in status["counts"].items() if state != "reports"}
+    rows += [("cerebrum_agent_tasks", state, n) for state, n in tasks.items()]
+    rows.append(("cerebrum_agent_reports", "", status["counts"]["reports"]))
+    return [*rows, ("cerebrum_agent_connected", "", float(status["controller"]["connected"]))]

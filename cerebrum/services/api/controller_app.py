@@ -1,0 +1,80 @@
+"""The controller's application: routes, errors, limits, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, FastAPI
+
+from cerebrum import __version__
+from cerebrum.services.api import (
+    agents,
+    assignments,
+    clusters,
+    events,
+    health,
+    jobs,
+    openapi,
+    policies,
+    problems,
+    prototype,
+    service,
+    tasks,
+    workflows,
+)
+from cerebrum.services.api.auth import TokenBook
+from cerebrum.services.api.middleware import Surroundings
+from cerebrum.services.controller import Controller
+from cerebrum.services.ports import Clock, Store
+from cerebrum.services.telemetry import Counts, HttpMetrics, registry
+
+ROUTERS: tuple[APIRouter, ...] = (
+    workflows.router, jobs.router, tasks.router, clusters.router, assignments.router,
+    policies.router, events.router, agents.router, prototype.router, health.router, service.router,
+)  # fmt: skip
+ABOUT = """The Global Cerebrum Controller. Errors are `application/problem+json`; lists are pages,
+and `next` of one is `cursor` of the following; times are Unix seconds."""
+
+
+def controller_app(
+    controller: Controller, store: Store, clock: Clock, tokens: TokenBook
+) -> FastAPI:
+    """The application around a controller that somebody else runs (`controller.run()`)."""
+    found = registry()
+    counts = Counts(health.METRICS)
+    found.register(counts)
+    app = bare("Cerebrum controller", ABOUT, HttpMetrics(found), _log_client)
+    app.state.controller, app.state.store, app.state.tokens = controller, store, tokens
+    app.state.role, app.state.registry = "controller", found
+    app.state.scrape = health.Scrape(store, clock, counts)
+    app.state.stopping, app.state.streams = asyncio.Event(), set[Any]()
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def bare(title: str, about: str, metrics: HttpMetrics, lifespan: Any = None) -> FastAPI:
+    """What both servers have: problems for errors, a limit on bodies, our own documentation."""
+    app = FastAPI(
+        title=title, version=__version__, description=about, docs_url=None, redoc_url=None,
+        lifespan=lifespan, redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )  # fmt: skip
+    app.add_middleware(Surroundings, metrics=metrics)
+    problems.install(app)
+    openapi.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _log_client(app: FastAPI) -> AsyncGenerator[None]:
+    """Connections to agents, for logs."""
+    async with httpx.AsyncClient(
+        follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=32)
+    ) as client:
+        app.state.agents = client
+        yield

@@ -1,0 +1,102 @@
+"""Settings of the two servers: command line, else environment (`CEREBRUM_*`), else default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cerebrum.model.errors import ConfigError
+from cerebrum.services.telemetry import LogFormat
+
+S = TypeVar("S", bound=BaseSettings)
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class ServerSettings(BaseSettings):
+    """What both servers have.
+
+    `port` 0 takes any free one; `url` is how others reach this server (made from host and port
+    where it is not given). `stop_s` is how long requests under way may take at the end.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CEREBRUM_", extra="ignore", frozen=True)
+
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Port = 0
+    url: Annotated[str, Field(max_length=2000)] = ""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    log_format: LogFormat = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    stop_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> ServerSettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("give both tls_cert and tls_key, or neither")
+        for path in (self.tls_cert, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path}: there is no such file")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """http, or https with a certificate."""
+        return "http" if self.tls_cert is None else "https"
+
+
+class GccSettings(ServerSettings):
+    """The controller. `amqp_url` turns on the message bus; `decomposition` and `assignment` are
+    what workflows get that name none; `name` tells replicas apart (default: host and process)."""
+
+    port: Port = 8000
+    database: str = "sqlite:///cerebrum.db"
+    name: Annotated[str, Field(max_length=200)] = ""
+    lease_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    margin_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    patience_s: Annotated[float, Field(ge=0, le=1e7)] = 300.0
+    leader_ttl_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    window_tasks: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    max_tasks: Annotated[int, Field(ge=1)] = 2_000_000
+    tenant_tasks: Annotated[int, Field(ge=1)] = 1_000_000
+    decomposition: str = "cerebrum"
+    assignment: str = "cerebrum"
+    amqp_url: SecretStr = SecretStr("")
+    amqp_exchange: Annotated[str, Field(min_length=1, max_length=200)] = "cerebrum"
+
+
+class LcaSettings(ServerSettings):
+    """The agent. `gcc_url` one address or several (replicas), with commas between them.
+
+    `nodes` are kinds such as `2x4000m,8Gi`, or `nodes_file` names a file that `cerebrum traces`
+    reads; neither: this machine. `token` is for the controller, `api_token` what callers of this
+    agent's own API have to show.
+    """
+
+    port: Port = 8001
+    cluster_id: Annotated[str, Field(min_length=1, max_length=253)]
+    gcc_url: str = "http://127.0.0.1:8000"
+    nodes: list[str] = Field(default_factory=list[str])
+    nodes_file: Path | None = None
+    executor: str = "local"
+    policy: str = "best-fit"
+    zone: Annotated[str, Field(max_length=100)] = ""
+    state: Path = Path("cerebrum-agent")
+    token: SecretStr = SecretStr("")
+    api_token: SecretStr = SecretStr("")
+    ca: Path | None = None
+    forecaster: str = "auto"
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """The settings; what is None is looked up in the environment. Raises `ConfigError`."""
+    try:
+        return kind(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(message).at(field=field) from None

@@ -1,0 +1,46 @@
+"""Histories from seeds: production code in trouble, judged by the checker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.hunting import hunt
+from tests.faults.play import play
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def in_seeds(module: str, *arguments: str) -> None:
+    """Run a module of ours to its end; it says itself what broke."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_history_breaks_no_promise(seed: int) -> None:
+    played = play(seed)
+    assert [str(violation) for violation in played.violations] == []
+    assert any(entry.kind == "workflow_ended" for entry in played.history)
+
+
+def test_one_seed_is_one_history() -> None:
+    assert play(5).digest == play(5).digest
+
+
+def test_the_checker_finds_a_planted_mistake() -> None:
+    found = hunt("start-before-confirmed", most_seeds=10)
+    assert found.check == "only confirmed work starts"
+
+
+@pytest.mark.slow
+def test_three_hundred_histories_break_no_promise() -> None:
+    in_seeds("tests.faults", "--seeds", "0:300")
+
+
+@pytest.mark.slow
+def test_every_planted_mistake_is_found() -> None:
+    in_seeds("tests.faults.hunting")

@@ -1,0 +1,152 @@
+"""Schemathesis against the controller's API: what the document promises, the server keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.services.api.worlds import World, world
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+class Background:
+    """A world whose event loop runs in a thread: schemathesis and its client are synchronous."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._end: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run)
+        self.world: World
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._live())
+        self._loop.close()
+
+    async def _live(self) -> None:
+        async with world(self._folder) as self.world:
+            await self.world.register("east")
+            self._end = asyncio.Event()
+            self._ready.set()
+            renewing = asyncio.create_task(self._renew())
+            await self._end.wait()
+            renewing.cancel()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(5)
+            await self.world.controller.leader.renew()
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        if not self._ready.wait(60):
+            raise RuntimeError("the world did not come to be")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._end is not None:
+            self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def send(self, method: str, path: str, **options: Any) -> Any:
+        """One request, in the world's own loop."""
+        asking = self.world.http.request(method, path, **options)
+        return asyncio.run_coroutine_threadsafe(asking, self._loop).result(60)
+
+
+@contextmanager
+def background(folder: Path) -> Iterator[Background]:
+    with Background(folder) as found:
+        yield found
+
+
+def fuzz(folder: Path, cases: int, key: int) -> int:
+    """Send that many cases, spread over all operations; how many were sent. Raises what fails."""
+    import requests
+
+    sent = 0
+    with background(folder) as live:
+        document = live.send("GET", "/openapi.json").json()
+        schema = schemathesis.openapi.from_dict(document)
+        operations = [found.ok() for found in schema.get_all_operations()]
+        operations = [found for found in operations if found.path != "/api/v1/events"]
+        each = max(2, -(-cases // (2 * len(operations))))
+
+        def check(case: Any) -> None:
+            nonlocal sent
+            request = case.as_transport_kwargs(base_url="http://127.0.0.1")
+            prepared = requests.Request(
+                **{name: value for name, value in request.items() if name in _REQUEST}
+            ).prepare()
+            answer = live.send(
+                str(prepared.method), str(prepared.url), content=prepared.body or b"",
+                headers={name: value for name, value in prepared.headers.items()
+                         if name.lower() != "host"},
+            )  # fmt: skip
+            sent += 1
+            case.validate_response(
+                schemathesis.Response.from_httpx(answer, verify=False), checks=CHECKS
+            )
+
+        for operation in operations:
+            for mode in (
+                schemathesis.GenerationMode.POSITIVE,
+                schemathesis.GenerationMode.NEGATIVE,
+            ):
+                strategy = _cases(operation, mode)
+                if strategy is not None:
+                    _drive(strategy, check, each, key)
+    return sent
+
+
+_REQUEST = {"method", "url", "headers", "params", "data", "json", "cookies"}
+
+
+def _cases(operation: Any, mode: Any) -> Any:
+    try:
+        return operation.as_strategy(generation_mode=mode)
+    except schemathesis.errors.InvalidSchema:
+        return None
+
+
+def _drive(strategy: Any, check: Any, cases: int, key: int) -> None:
+    @seed(key)
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def drive(data: Any) -> None:
+        check(data.draw(strategy))
+
+    # An operation without parameters has nothing that could be wrong.
+    with suppress(Unsatisfiable):
+        drive()
