@@ -10,6 +10,7 @@ from benchmarks._harness import need_data
 from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.federation import ClusterView, Federation, Link, Network
 from cerebrum.model.resources import Resources
+from cerebrum.model.tasks import TaskClass, TaskTable
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces.workflows import generate, read_workflow
 
@@ -55,11 +56,25 @@ def views(federation: Federation) -> tuple[ClusterView, ...]:
 def real_workflows() -> Iterator[Workflow]:
     """The twelve WfFormat instances, each task on one core."""
     for path in sorted(need_data("workflows").glob("*.json")):
-        yield read_workflow(path)
+        yield one_core(read_workflow(path))
 
 
 def generated_workflows(seed: int) -> Iterator[Workflow]:
-    """Synthetic ones of 30 to 200 tasks."""
+    """Synthetic ones of 30 to 200 tasks, each task on one core."""
     for i, tasks in enumerate((30, 60, 200)):
-        yield generate("layered", tasks=tasks, width=max(3, tasks // 8), seed=seed + i)
-        yield generate("montage-like", tasks=tasks, seed=seed + i)
+        yield one_core(generate("layered", tasks=tasks, width=max(3, tasks // 8), seed=seed + i))
+        yield one_core(generate("montage-like", tasks=tasks, seed=seed + i))
+
+
+def one_core(workflow: Workflow) -> Workflow:
+    """The same durations and data, but every task fits on every node."""
+    small = TaskClass(Resources(cpu_milli=1000))
+    tasks = TaskTable.build(
+        workflow.tasks.names,
+        (small,),
+        [0] * len(workflow),
+        [0.0] * len(workflow),
+        workflow.tasks.duration_s,
+    )
+    w = workflow
+    return Workflow.build(w.name, tasks, w.before, w.after, w.volume_mb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,8 @@ def _write_report(runs: list[Any], path: Path) -> None:
 
 def _task(run: Any, index: int, row: dict[str, Any]) -> dict[str, Any]:
     """A simulated task in the words of the controller's API; virtual time as if since 1 s."""
-    start, end = row["start_s"], row["end_s"]
-    ended = start is not None and end is not None and end == end  # not NaN
+    start, end = float(row["start_s"] or 0.0), float(row["end_s"] or math.nan)
+    ended = math.isfinite(start) and math.isfinite(end)
     return {
         "uid": f"{index}/{row['task']}", "name": row["task"], "state": row["state"],
         "cluster": row["cluster"], "node": row["node"], "attempt": row["attempts"],

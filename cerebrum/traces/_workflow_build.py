@@ -122,12 +122,6 @@ def index_of(names: Sequence[str], fail: Callable[[int, str], TraceError]) -> di
     return index
 
 
-def places(texts: Sequence[str], index: Mapping[str, int]) -> NDArray[np.int64]:
-    """int64[texts]: the row of each; `KeyError` when the index lacks one."""
-    # Out of a list: from an iterator, NumPy takes half as long again.
-    return np.fromiter(list(map(index.__getitem__, texts)), np.int64, len(texts))
-
-
 def no_such(name: str, known: Mapping[str, Any], what: str = "task") -> str:
     """`there is no task 'x'`, with the nearest one where there are few enough to look through."""
     near = nearest(name, known) if len(known) <= _MAX_COMPARED and len(name) <= MAX_NAME else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -25,7 +26,7 @@ from pydantic_core import from_json
 from cerebrum.model.errors import TraceError
 from cerebrum.traces import _files
 from cerebrum.traces._fields import field_name, shown
-from cerebrum.traces._workflow_build import short
+from cerebrum.traces._workflow_build import no_such, short
 from cerebrum.traces._yaml import Data, Key, Source
 
 MAX_JSON_BYTES = 2**30
@@ -36,6 +37,7 @@ LINES_BYTES = 2**20
 """Up to this size an error's line is looked up, which takes longer than reading."""
 
 Row = dict[str, Any]
+Ids = NDArray[np.int64]
 _LINE = re.compile(r" at line (\d+) column \d+$")
 
 
@@ -152,18 +154,28 @@ class Rows:
         self._check_types(found, name, {str}, "text")
         return cast(list[str], found)
 
-    def lists(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+    def lists(self, name: str) -> tuple[Ids, list[str]]:
         """`(row, text)` of every text in the rows' lists; an absent list is empty."""
-        found = self._column(name)
-        self._check_types(found, name, {list, type(None)}, "a list")
-        if None in found:
-            found = [x or [] for x in found]
-        lists = cast(list[list[Data]], found)
+        rows, lists = self._listed(name)
         flat = list(chain.from_iterable(lists))
-        counts = np.fromiter(map(len, lists), np.int64, len(lists))
-        rows = np.repeat(np.arange(len(lists)), counts)
-        self._check_listed(rows, flat, name)
+        if set(map(type, flat)) - {str}:
+            wrong = next(i for i, x in enumerate(flat) if type(x) is not str)
+            problem = f"expected text, got {shown(flat[wrong])}"
+            raise self.error(int(rows[wrong]), problem, name, _place(rows, wrong))
         return rows, cast(list[str], flat)
+
+    def links(
+        self, name: str, index: Mapping[str, int], what: str = "task", most: float = math.inf
+    ) -> tuple[Ids, Ids]:
+        """`(row, number)` of every text in the rows' lists, its number looked up in `index`."""
+        rows, texts = self.lists(name)
+        self._check_total(name, len(texts), most)
+        try:
+            return rows, numbered(texts, index, len(texts))
+        except KeyError:
+            wrong = next(i for i, text in enumerate(texts) if text not in index)
+            problem = no_such(texts[wrong], index, what)
+            raise self.error(int(rows[wrong]), problem, name, _place(rows, wrong)) from None
 
     def numbers(self, name: str, high: float, default: float | None = None) -> NDArray[np.float64]:
         """A finite number 0..high in every row; None as `default`: it must be there."""
@@ -182,14 +194,20 @@ class Rows:
             raise self.error(row, f"expected a finite number 0..{high:g}, got {got}", name)
         return values
 
-    def _check_listed(self, rows: NDArray[np.int64], flat: list[Data], name: str) -> None:
-        """Every element of the rows' lists must be a text."""
-        if not set(map(type, flat)) - {str}:
-            return
-        wrong = next(i for i, x in enumerate(flat) if type(x) is not str)
-        row = int(rows[wrong])
-        place = wrong - int(np.searchsorted(rows, row))
-        raise self.error(row, f"expected text, got {shown(flat[wrong])}", name, place)
+    def _listed(self, name: str) -> tuple[Ids, list[list[Data]]]:
+        """The lists under one key, and for each of their elements the row it stands in."""
+        found = self._column(name)
+        self._check_types(found, name, {list, type(None)}, "a list")
+        lists = cast(list[list[Data]], found)
+        if None in found:
+            lists = [x or [] for x in lists]
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        return np.repeat(np.arange(len(lists)), counts), lists
+
+    def _check_total(self, name: str, found: int, most: float) -> None:
+        if found > most:
+            problem = f"{name}: expected at most {most:,} in all, found {found:,}"
+            raise self.document.error(problem, *self.keys)
 
     def _column(self, name: str) -> list[Data]:
         """The values under one key; None where there is none."""
@@ -204,6 +222,17 @@ class Rows:
         row = next(i for i, value in enumerate(found) if type(value) not in types)
         got = "found nothing" if found[row] is None else f"got {shown(found[row])}"
         raise self.error(row, f"expected {what}, {got}", name)
+
+
+def numbered(texts: Iterable[str], index: Mapping[str, int], count: int) -> Ids:
+    """int64[count]: the number of each text; `KeyError` when the index lacks one."""
+    # Out of a list: from an iterator, NumPy takes half as long again.
+    return np.fromiter(list(map(index.__getitem__, texts)), np.int64, count)
+
+
+def _place(rows: Ids, wrong: int) -> int:
+    """Where in its row's list an element stands, the rows being sorted."""
+    return wrong - int(np.searchsorted(rows, rows[wrong]))
 
 
 def _as_float(value: float) -> float:

@@ -8,17 +8,18 @@ workflow; a property test holds them to it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from cerebrum.model.errors import TraceError
-from cerebrum.traces._workflow_json import Document, Rows
+from cerebrum.traces._workflow_json import Document, Ids, Rows, numbered
 from cerebrum.traces._yaml import Data, Key
 
 
@@ -27,20 +28,20 @@ class _Task(msgspec.Struct, gc=False):
     id: str
     parents: list[str] | None = None
     children: list[str] | None = None
-    inputFiles: list[str] | None = None  # noqa: N815
-    outputFiles: list[str] | None = None  # noqa: N815
+    inputFiles: list[str] | None = None
+    outputFiles: list[str] | None = None
 
 
 class _File(msgspec.Struct, gc=False):
     id: str
-    sizeInBytes: float  # noqa: N815
+    sizeInBytes: float
 
 
 class _Run(msgspec.Struct, gc=False):
     id: str
-    runtimeInSeconds: float  # noqa: N815
-    coreCount: float | None = None  # noqa: N815
-    memoryInBytes: float | None = None  # noqa: N815
+    runtimeInSeconds: float
+    coreCount: float | None = None
+    memoryInBytes: float | None = None
 
 
 class _Machine(msgspec.Struct, gc=False):
@@ -63,7 +64,7 @@ class _Workflow(msgspec.Struct):
 
 
 class _Root(msgspec.Struct):
-    schemaVersion: str  # noqa: N815
+    schemaVersion: str
     workflow: _Workflow
     name: str | None = None
 
@@ -118,11 +119,20 @@ class TypedRows(Rows):
         """Whether any row has a value under this name."""
         return any(value is not None for value in self._column(name))
 
+    def links(
+        self, name: str, index: Mapping[str, int], what: str = "task", most: float = math.inf
+    ) -> tuple[Ids, Ids]:
+        """`(row, number)` of every text in the rows' lists, its number looked up in `index`."""
+        rows, lists = self._listed(name)
+        self._check_total(name, len(rows), most)
+        try:
+            # Each text is touched once: a million of them do not stay in the processor's cache.
+            return rows, numbered(chain.from_iterable(lists), index, len(rows))
+        except KeyError:
+            raise self.error(0, f"there is no such {what}", name) from None
+
     def _column(self, name: str) -> list[Data]:
         return list(map(attrgetter(name), self.values))
 
     def _check_types(self, found: list[Data], name: str, types: set[type], what: str) -> None:
-        pass
-
-    def _check_listed(self, rows: NDArray[np.int64], flat: list[Data], name: str) -> None:
         pass

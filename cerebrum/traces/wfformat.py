@@ -26,7 +26,7 @@ from cerebrum.model.errors import TraceError
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _workflow_build as build
 from cerebrum.traces._workflow_flows import TooManyFlows, Uses, among, distinct, flows
-from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Rows, paused_gc
+from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Ids, Rows, paused_gc
 from cerebrum.traces._workflow_typed import TypedDocument
 from cerebrum.traces._workflow_write import Execution, wfformat_text
 
@@ -34,8 +34,6 @@ DESCRIPTION = "WfFormat 1.5 (WfCommons instances): tasks, files, execution"
 VERSIONS = ("1.4", "1.5")
 _SPEC = ("workflow", "specification")
 _EXECUTION = ("workflow", "execution")
-
-Ids = NDArray[np.int64]
 
 
 def sniff(data: bytes) -> bool:
@@ -97,9 +95,9 @@ def _tasks(document: Document) -> Rows:
 def _dependencies(tasks: Rows, index: dict[str, int], draft: build.Draft) -> Ids:
     """Sorted `before * tasks + after` of the declared dependencies, both sides compared."""
     n = len(tasks)
-    child, parent = _linked(tasks, index, "parents")
+    child, parent = tasks.links("parents", index, most=build.MAX_DEPENDENCIES)
     from_parents = distinct(parent * n + child)
-    owner, below = _linked(tasks, index, "children")
+    owner, below = tasks.links("children", index, most=build.MAX_DEPENDENCIES)
     from_children = distinct(owner * n + below)
     if np.array_equal(from_parents, from_children):
         return from_parents
@@ -117,33 +115,12 @@ def _dependencies(tasks: Rows, index: dict[str, int], draft: build.Draft) -> Ids
     raise tasks.error(before, problem, "children")
 
 
-def _linked(tasks: Rows, index: dict[str, int], name: str) -> tuple[Ids, Ids]:
-    """Rows, and the rows that their lists called `name` point at."""
-    rows, texts = tasks.lists(name)
-    if len(texts) > build.MAX_DEPENDENCIES:
-        problem = f"expected at most {build.MAX_DEPENDENCIES:,} in all, found {len(texts):,}"
-        raise tasks.document.error(f"{name}: {problem}", *tasks.keys)
-    try:
-        return rows, build.places(texts, index)
-    except KeyError:
-        raise _missing(tasks, rows, texts, index, name, "task") from None
-
-
-def _missing(
-    tasks: Rows, rows: Ids, texts: list[str], index: dict[str, int], name: str, what: str
-) -> TraceError:
-    wrong = next(i for i, text in enumerate(texts) if text not in index)
-    row = int(rows[wrong])
-    place = wrong - int(np.searchsorted(rows, row))
-    return tasks.error(row, build.no_such(texts[wrong], index, what), name, place)
-
-
 def _add_flows(document: Document, tasks: Rows, declared: Ids, draft: build.Draft) -> None:
     """Dependencies with the volumes of the files that flow along them."""
     n = len(tasks)
     files, sizes = _files(document, tasks, draft)
-    written = Uses.of(*_used(tasks, files, "outputFiles"), n)
-    read = Uses.of(*_used(tasks, files, "inputFiles"), n)
+    written = Uses.of(*tasks.links("outputFiles", files, "file"), n)
+    read = Uses.of(*tasks.links("inputFiles", files, "file"), n)
     names = list(files)
     try:
         found = flows(written, read, sizes, n, declared)
@@ -184,14 +161,6 @@ def _files(
         row = next(i for i, name in enumerate(names) if index[name] != i)
         raise rows.error(index[names[row]], "the id is given to two files", "id")
     return index, rows.numbers("sizeInBytes", build.MAX_MB * 1e6) / 1e6
-
-
-def _used(tasks: Rows, files: dict[str, int], name: str) -> tuple[Ids, Ids]:
-    rows, texts = tasks.lists(name)
-    try:
-        return rows, build.places(texts, files)
-    except KeyError:
-        raise _missing(tasks, rows, texts, files, name, "file") from None
 
 
 def _add_runs(document: Document, index: dict[str, int], draft: build.Draft) -> None:

@@ -117,10 +117,13 @@ def test_a_long_poll_does_not_hold_up_the_end(start: Callable[..., Server]) -> N
         peer = HttpController([gcc.url])
         who: dict[str, Any] = {"cluster": "east", "identity": IDENTITY}
         registered = await peer.register(wire.Register(**who, nodes=[]))
-        polling = asyncio.create_task(
-            peer.poll(wire.Poll(**who, epoch=registered.epoch, wait_s=60.0))
-        )
-        await asyncio.sleep(1)
+
+        async def poll() -> None:
+            while True:  # the first one may have something to say
+                await peer.poll(wire.Poll(**who, epoch=registered.epoch, wait_s=60.0))
+
+        polling = asyncio.create_task(poll())
+        await asyncio.sleep(3)
         begun = time.monotonic()
         assert await asyncio.to_thread(gcc.stop) == 0
         assert time.monotonic() - begun < 30, "a minute's poll was cut short"

@@ -20,7 +20,6 @@ from cerebrum.services.store.database import Database
 from cerebrum.services.store.schema import events
 from tests.services.bus.broker import Broker
 
-
 QUEUES = {"#": "everything", "task.*": "tasks"}
 
 
