@@ -43,7 +43,8 @@ class Server:
         log = folder / f"{name}-{time.monotonic_ns()}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cerebrum", *arguments, "--port", "0", "--log-format", "json"],
+                [sys.executable, "-m", "cerebrum", *arguments,
+                 "--port", "0", "--log-format", "json"],
                 cwd=folder, stdout=output, stderr=output,
             )  # fmt: skip
         deadline = time.monotonic() + START_S
@@ -134,7 +135,7 @@ def p99_s(times: list[float]) -> float:
 def measure(folder: Path, agents: int) -> tuple[float, float, int]:
     """Acknowledged a second, p99 in s, lost."""
     folder.mkdir()
-    options = ("gcc", "--database", f"sqlite:///{folder}/gcc.db", "--leader-ttl", "2")
+    options = ("gcc", "--database", f"sqlite:///{folder}/gcc.db", "--leader-ttl", "5")
     gcc = Server.start(folder, "gcc", *options)
     running: list[Server] = []
     try:
@@ -155,7 +156,8 @@ def measure(folder: Path, agents: int) -> tuple[float, float, int]:
             server.kill()
     rate, p99 = len(ids) / SECONDS, p99_s(times)
     console.print(
-        f"{agents} agents: {rate:.0f}/s, p99 {1000 * p99:.0f} ms, {len(ids)} acknowledged, {lost} lost"
+        f"{agents} agents: {rate:.0f}/s, p99 {1000 * p99:.0f} ms, "
+        f"{len(ids)} acknowledged, {lost} lost"
     )
     return rate, p99, lost
 

@@ -206,6 +206,13 @@ def test_a_task_of_a_plan_that_fails_is_repeated_before_those_behind_it() -> Non
     assert run.succeeded
 
 
+def test_a_task_of_no_length_does_not_hold_up_those_that_start_with_it() -> None:
+    work = workflow([task("a", 1), task("still", 0), task("b", 2)])
+    plan = Plan(np.zeros(3, np.int32), np.zeros(3), np.array([1.0, 0, 2]))
+    run = follow_plan(work, federation([node("n", cores=2)]), plan)
+    assert run.start_s.tolist() == [0, 0, 0]
+
+
 def test_a_plan_whose_task_is_given_up_goes_on_with_the_rest() -> None:
     work = workflow([task("a", 2), task("b", 2), task("c", 1)], ("a", "b"))
     plan = Plan(np.zeros(3, np.int32), np.array([0.0, 2, 4]), np.array([2.0, 4, 5]))
