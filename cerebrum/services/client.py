@@ -308,7 +308,7 @@ def _raise(response: httpx.Response) -> None:
         raise Unreachable(f"{response.url}: {title}: {detail}") from None
     if response.status_code == 404:
         raise NotFound(detail or title)
-    if response.status_code >= 500:
+    if response.status_code >= 500 or response.status_code == 421:  # 421: somebody else leads
         raise Unreachable(f"{response.url}: {title}: {detail}")
     raise Refused(response.status_code, title, detail, _retry_after_s(response))
 

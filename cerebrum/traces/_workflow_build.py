@@ -109,6 +109,14 @@ class Draft:
 def index_of(names: Sequence[str], fail: Callable[[int, str], TraceError]) -> dict[str, int]:
     """Name -> row. `fail(row, problem)` makes the error for a name that cannot be one."""
     index = dict(zip(names, range(len(names)), strict=True))
+    check_names(names, index, fail)
+    return index
+
+
+def check_names(
+    names: Sequence[str], index: Mapping[str, int], fail: Callable[[int, str], TraceError]
+) -> None:
+    """Refuse names that are given twice, that are empty, too long or cannot be printed."""
     if len(index) < len(names):
         row = next(i for i, name in enumerate(names) if index[name] != i)
         raise fail(index[names[row]], f"the id {short(names[row])} is given to two tasks")
@@ -119,7 +127,6 @@ def index_of(names: Sequence[str], fail: Callable[[int, str], TraceError]) -> di
     if not "".join(names).isprintable():
         row = next(i for i, name in enumerate(names) if not name.isprintable())
         raise fail(row, f"expected printable characters, got {short(names[row])}")
-    return index
 
 
 def no_such(name: str, known: Mapping[str, Any], what: str = "task") -> str:

@@ -11,7 +11,7 @@ import gc
 import json
 import math
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -27,6 +27,7 @@ from cerebrum.model.errors import TraceError
 from cerebrum.traces import _files
 from cerebrum.traces._fields import field_name, shown
 from cerebrum.traces._workflow_build import no_such, short
+from cerebrum.traces._workflow_names import Ids, numbered
 from cerebrum.traces._yaml import Data, Key, Source
 
 MAX_JSON_BYTES = 2**30
@@ -37,7 +38,6 @@ LINES_BYTES = 2**20
 """Up to this size an error's line is looked up, which takes longer than reading."""
 
 Row = dict[str, Any]
-Ids = NDArray[np.int64]
 _LINE = re.compile(r" at line (\d+) column \d+$")
 
 
@@ -125,6 +125,10 @@ class Document:
             raise self.error(f"expected an object, got {shown(rows[wrong])}", *keys, wrong)
         return Rows(self, keys, rows)
 
+    def index(self, names: list[str]) -> Mapping[str, int]:
+        """Name -> place; of equal names the last one's, so that it is shorter than `names`."""
+        return dict(zip(names, range(len(names)), strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -164,6 +168,15 @@ class Rows:
             raise self.error(int(rows[wrong]), problem, name, _place(rows, wrong))
         return rows, cast(list[str], flat)
 
+    def link(self, name: str, index: Mapping[str, int], what: str = "task") -> Ids:
+        """The number in `index` of the text in every row."""
+        texts = self.texts(name)
+        try:
+            return numbered(texts, index, len(texts))
+        except KeyError:
+            row = next(i for i, text in enumerate(texts) if text not in index)
+            raise self.error(row, no_such(texts[row], index, what), name) from None
+
     def links(
         self, name: str, index: Mapping[str, int], what: str = "task", most: float = math.inf
     ) -> tuple[Ids, Ids]:
@@ -200,7 +213,8 @@ class Rows:
         self._check_types(found, name, {list, type(None)}, "a list")
         lists = cast(list[list[Data]], found)
         if None in found:
-            lists = [x or [] for x in lists]
+            empty: list[Data] = []
+            lists = [some or empty for some in lists]
         counts = np.fromiter(map(len, lists), np.int64, len(lists))
         return np.repeat(np.arange(len(lists)), counts), lists
 
@@ -224,15 +238,9 @@ class Rows:
         raise self.error(row, f"expected {what}, {got}", name)
 
 
-def numbered(texts: Iterable[str], index: Mapping[str, int], count: int) -> Ids:
-    """int64[count]: the number of each text; `KeyError` when the index lacks one."""
-    # Out of a list: from an iterator, NumPy takes half as long again.
-    return np.fromiter(list(map(index.__getitem__, texts)), np.int64, count)
-
-
 def _place(rows: Ids, wrong: int) -> int:
     """Where in its row's list an element stands, the rows being sorted."""
-    return wrong - int(np.searchsorted(rows, rows[wrong]))
+    return wrong - int(np.searchsorted(rows, int(rows[wrong])))
 
 
 def _as_float(value: float) -> float:

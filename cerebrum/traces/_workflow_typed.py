@@ -19,7 +19,8 @@ from typing import Any, cast
 import msgspec
 
 from cerebrum.model.errors import TraceError
-from cerebrum.traces._workflow_json import Document, Ids, Rows, numbered
+from cerebrum.traces._workflow_json import Document, Rows
+from cerebrum.traces._workflow_names import HashedNames, Ids, numbered
 from cerebrum.traces._yaml import Data, Key
 
 
@@ -106,6 +107,13 @@ class TypedDocument(Document):
         """A list of structs, as columns; empty when it is absent."""
         return TypedRows(self, keys, self.get(*keys) or [])
 
+    def index(self, names: list[str]) -> HashedNames:
+        """Name -> place; equal names are refused."""
+        try:
+            return HashedNames(names)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+
 
 @dataclass(frozen=True, slots=True)
 class TypedRows(Rows):
@@ -119,6 +127,13 @@ class TypedRows(Rows):
         """Whether any row has a value under this name."""
         return any(value is not None for value in self._column(name))
 
+    def link(self, name: str, index: Mapping[str, int], what: str = "task") -> Ids:
+        """The number in `index` of the text in every row."""
+        try:
+            return numbered(self.texts(name), index, len(self))
+        except KeyError:
+            raise self.error(0, f"there is no such {what}", name) from None
+
     def links(
         self, name: str, index: Mapping[str, int], what: str = "task", most: float = math.inf
     ) -> tuple[Ids, Ids]:
@@ -126,7 +141,6 @@ class TypedRows(Rows):
         rows, lists = self._listed(name)
         self._check_total(name, len(rows), most)
         try:
-            # Each text is touched once: a million of them do not stay in the processor's cache.
             return rows, numbered(chain.from_iterable(lists), index, len(rows))
         except KeyError:
             raise self.error(0, f"there is no such {what}", name) from None

@@ -7,18 +7,20 @@ timeouts or attempts: these are not written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import InputError
+from cerebrum.model.tasks import TaskClass
 from cerebrum.model.workflow import Workflow
+from cerebrum.traces._workflow_build import MAX_MB
 
 SCHEMA_VERSION = "1.5"
 
@@ -72,7 +74,8 @@ def wfformat_text(workflow: Workflow, execution: Execution | None = None) -> str
             "execution": _execution(workflow, execution),
         },
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # Ten times as fast as json.dumps, whose indenting is plain Python.
+    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
 
 
 def _specification(workflow: Workflow) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -81,28 +84,36 @@ def _specification(workflow: Workflow) -> tuple[list[dict[str, Any]], list[dict[
         {"name": n, "id": n, "parents": [], "children": [], "inputFiles": [], "outputFiles": []}
         for n in names
     ]
-    files: list[dict[str, Any]] = []
-
-    def add(volume_mb: float, name: str, reader: int | None, writer: int | None) -> None:
-        if (size := round(volume_mb * 1e6)) > 0:
-            files.append({"id": name, "sizeInBytes": size})
-            if reader is not None:
-                tasks[reader]["inputFiles"].append(name)
-            if writer is not None:
-                tasks[writer]["outputFiles"].append(name)
-
-    before, after = workflow.before.tolist(), workflow.after.tolist()
-    volumes = workflow.volume_mb.tolist()
-    for edge, (one, other, volume) in enumerate(zip(before, after, volumes, strict=True)):
+    for one, other in zip(workflow.before.tolist(), workflow.after.tolist(), strict=True):
         tasks[one]["children"].append(names[other])
         tasks[other]["parents"].append(names[one])
-        add(volume, f"moved-{edge}", other, one)
-    for i, (entering, leaving) in enumerate(
-        zip(workflow.input_mb.tolist(), workflow.output_mb.tolist(), strict=True)
-    ):
-        add(entering, f"input-{i}", i, None)
-        add(leaving, f"output-{i}", None, i)
-    return tasks, files
+    everyone = np.arange(len(names))
+    moved = _files("moved", workflow.volume_mb)
+    entering, leaving = _files("input", workflow.input_mb), _files("output", workflow.output_mb)
+    _use(tasks, "inputFiles", workflow.after, moved)
+    _use(tasks, "outputFiles", workflow.before, moved)
+    _use(tasks, "inputFiles", everyone, entering)
+    _use(tasks, "outputFiles", everyone, leaving)
+    return tasks, [file for file in (*moved, *entering, *leaving) if file["sizeInBytes"] > 0]
+
+
+def _files(kind: str, volume_mb: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """A file for each volume, of whole bytes."""
+    if (volume_mb > MAX_MB).any():
+        raise InputError(f"expected at most {MAX_MB:g} megabytes, got {volume_mb.max():g}").at(
+            field="sizeInBytes"
+        )
+    sizes = np.rint(volume_mb * 1e6).astype(np.int64).tolist()
+    return [{"id": f"{kind}-{i}", "sizeInBytes": size} for i, size in enumerate(sizes)]
+
+
+def _use(
+    tasks: list[dict[str, Any]], key: str, user: NDArray[np.integer], files: list[dict[str, Any]]
+) -> None:
+    """Name each file, unless it is empty, in the list under `key` of the task that uses it."""
+    for task, file in zip(user.tolist(), files, strict=True):
+        if file["sizeInBytes"]:
+            tasks[task][key].append(file["id"])
 
 
 def _execution(workflow: Workflow, execution: Execution | None) -> dict[str, Any]:
@@ -116,27 +127,41 @@ def _execution(workflow: Workflow, execution: Execution | None) -> dict[str, Any
         )
     nodes = None if execution is None else execution.node
     makespan_s = workflow.critical_path_s() if execution is None else execution.makespan_s
+    if not np.isfinite(makespan_s):
+        raise InputError("its durations add up to infinity").at(field="makespanInSeconds")
     unix_s = 0.0 if execution is None else execution.start_unix_s
+    asked = [_request(task_class) for task_class in workflow.tasks.classes]
+    class_id: list[int] = workflow.tasks.class_id.tolist()
     return {
         "makespanInSeconds": makespan_s,
         "executedAt": datetime.fromtimestamp(unix_s, UTC).isoformat(),
-        "tasks": [_run(workflow, i, s, nodes) for i, s in enumerate(runtime.tolist())],
+        "tasks": [
+            _run(workflow, i, runtime_s, asked[class_id[i]], nodes)
+            for i, runtime_s in enumerate(runtime.tolist())
+        ],
         "machines": _machines(execution),
     }
 
 
+def _request(task_class: TaskClass) -> dict[str, float]:
+    asked = task_class.resources
+    return {"coreCount": asked.cpu_milli / 1000, "memoryInBytes": asked.memory_mib * 2**20}
+
+
 def _run(
-    workflow: Workflow, i: int, runtime_s: float, nodes: Sequence[str] | None
+    workflow: Workflow,
+    i: int,
+    runtime_s: float,
+    asked: dict[str, float],
+    nodes: Sequence[str] | None,
 ) -> dict[str, Any]:
-    table = workflow.tasks
-    name, asked = table.names[i], table.classes[int(table.class_id[i])].resources
+    name = workflow.tasks.names[i]
     run: dict[str, Any] = {"id": name, "runtimeInSeconds": runtime_s}
     program = workflow.programs.get(name)
     if program is not None and program.command:
         first, *rest = program.command
         run["command"] = {"program": first, "arguments": rest}
-    run["coreCount"] = asked.cpu_milli / 1000
-    run["memoryInBytes"] = asked.memory_mib * 2**20
+    run.update(asked)
     if nodes is not None:
         run["machines"] = [nodes[i]]
     return run

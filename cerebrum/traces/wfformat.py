@@ -15,6 +15,7 @@ Schema: github.com/wfcommons/WfFormat, 1.5. What is read, and how it maps:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from cerebrum.model.errors import TraceError
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _workflow_build as build
 from cerebrum.traces._workflow_flows import TooManyFlows, Uses, among, distinct, flows
-from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Ids, Rows, paused_gc
+from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Rows, paused_gc
+from cerebrum.traces._workflow_names import Ids
 from cerebrum.traces._workflow_typed import TypedDocument
 from cerebrum.traces._workflow_write import Execution, wfformat_text
 
@@ -55,14 +57,16 @@ def parse(path: Path, data: bytes) -> build.WorkflowFile:
 
 def render(workflow: Workflow, execution: Execution | None = None) -> str:
     """The workflow as WfFormat 1.5; see `_workflow_write`."""
-    return wfformat_text(workflow, execution)
+    with paused_gc():
+        return wfformat_text(workflow, execution)
 
 
 def _draft(document: Document) -> build.Draft:
     """Columns of everything."""
     tasks = _tasks(document)
     names = tasks.texts("id")
-    index = build.index_of(names, lambda row, problem: tasks.error(row, problem, "id"))
+    index = document.index(names)
+    build.check_names(names, index, lambda row, problem: tasks.error(row, problem, "id"))
     draft = build.Draft(document.path, "wfformat", _name(document), names)
     declared = _dependencies(tasks, index, draft)
     _add_flows(document, tasks, declared, draft)
@@ -92,7 +96,7 @@ def _tasks(document: Document) -> Rows:
     return tasks
 
 
-def _dependencies(tasks: Rows, index: dict[str, int], draft: build.Draft) -> Ids:
+def _dependencies(tasks: Rows, index: Mapping[str, int], draft: build.Draft) -> Ids:
     """Sorted `before * tasks + after` of the declared dependencies, both sides compared."""
     n = len(tasks)
     child, parent = tasks.links("parents", index, most=build.MAX_DEPENDENCIES)
@@ -121,16 +125,17 @@ def _add_flows(document: Document, tasks: Rows, declared: Ids, draft: build.Draf
     files, sizes = _files(document, tasks, draft)
     written = Uses.of(*tasks.links("outputFiles", files, "file"), n)
     read = Uses.of(*tasks.links("inputFiles", files, "file"), n)
-    names = list(files)
     try:
         found = flows(written, read, sizes, n, declared)
     except TooManyFlows as error:
-        problem = f"file {build.short(names[error.file])} is written and read by too many tasks"
+        name = build.short(list(files)[error.file])
+        problem = f"file {name} is written and read by too many tasks"
         bound = f"expected at most {build.MAX_DEPENDENCIES:,} flows, got {error.count:,}"
         raise document.error(f"{problem}: {bound}", *_SPEC, "files") from None
     if found.undecided:
         task, file = found.undecided
-        problem = f"several tasks write {build.short(names[file])} and it waits for none of them"
+        name = build.short(list(files)[file])
+        problem = f"several tasks write {name} and it waits for none of them"
         raise tasks.error(task, f"{problem}: name one in parents", "inputFiles")
     flowing = distinct(found.before * n + found.after)
     bare = declared[:0]
@@ -146,24 +151,24 @@ def _add_flows(document: Document, tasks: Rows, declared: Ids, draft: build.Draf
 
 def _files(
     document: Document, tasks: Rows, draft: build.Draft
-) -> tuple[dict[str, int], NDArray[np.float64]]:
+) -> tuple[Mapping[str, int], NDArray[np.float64]]:
     """File id -> number, and sizes in 10^6 bytes."""
     rows = replace(document.rows(*_SPEC, "files"), what="file")
     if document.get(*_SPEC, "files") is None:
         used = [text for name in ("inputFiles", "outputFiles") for text in tasks.lists(name)[1]]
         if used:
             draft.note("there is no list of files: their sizes count as 0")
-        names = dict.fromkeys(used)
-        return {name: i for i, name in enumerate(names)}, np.zeros(len(names))
+        names = list(dict.fromkeys(used))
+        return document.index(names), np.zeros(len(names))
     names = rows.texts("id")
-    index = dict(zip(names, range(len(names)), strict=True))
+    index = document.index(names)
     if len(index) < len(names):
         row = next(i for i, name in enumerate(names) if index[name] != i)
         raise rows.error(index[names[row]], "the id is given to two files", "id")
     return index, rows.numbers("sizeInBytes", build.MAX_MB * 1e6) / 1e6
 
 
-def _add_runs(document: Document, index: dict[str, int], draft: build.Draft) -> None:
+def _add_runs(document: Document, index: Mapping[str, int], draft: build.Draft) -> None:
     """Durations and requests from the execution."""
     draft.cpu_milli = 1000
     if not document.has(*_EXECUTION):
@@ -183,20 +188,17 @@ def _add_runs(document: Document, index: dict[str, int], draft: build.Draft) -> 
         draft.note("machines of the execution are left out")
 
 
-def _matched(runs: Rows, index: dict[str, int], draft: build.Draft) -> Ids:
+def _matched(runs: Rows, index: Mapping[str, int], draft: build.Draft) -> Ids:
     """int64[tasks]: which run is the task's; every task has exactly one."""
-    ids = runs.texts("id")
-    n = len(draft.names)
-    if ids == draft.names:
-        return np.arange(n)
-    row = np.full(n, -1, np.int64)
-    for i, name in enumerate(ids):
-        task = index.get(name)
-        if task is None:
-            raise runs.error(i, build.no_such(name, index), "id")
-        if row[task] >= 0:
-            raise runs.error(i, "it has two runs", "id")
-        row[task] = i
+    if runs.texts("id") == draft.names:
+        return np.arange(len(index))
+    task = runs.link("id", index)
+    row = np.full(len(index), -1, np.int64)
+    row[task] = np.arange(len(task))  # of two runs the last one stays
+    if (row[task] != np.arange(len(task))).any():
+        first, second = np.argsort(task, kind="stable"), np.sort(task)
+        twice = first[1:][second[1:] == second[:-1]]
+        raise runs.error(int(twice.min()), "it has two runs", "id")
     if (row < 0).any():
         name = draft.names[int(np.argmax(row < 0))]
         problem = f"task {build.short(name)} has no run, and others have"

@@ -76,7 +76,7 @@ def test_cut_off_for_long_its_tasks_are_replaced_and_take_effect_once(
     workflow_id = insist(federation, spec.model_copy(update={"assignment": "spread"}))
     time.sleep(3.0)
     getattr(link, way)()
-    time.sleep(20.0)  # lease and margin, and some more
+    time.sleep(30.0)  # lease and margin, and some more
     link.join()
     assert see_it_end(federation, workflow_id) == "succeeded"
     time.sleep(5.0)  # what should not be there any more would end now

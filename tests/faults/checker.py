@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Reading], Iterable[Violation]], ...] = (
     tasks.nothing_after_the_end,
     tasks.steps_in_order,
     tasks.remote_predecessors_first,
+    tasks.nothing_new_after_a_cancel,
     tasks.quotients_are_acyclic,
     results.results_really_happened,
     results.failures_have_a_cause,

@@ -35,6 +35,7 @@ class Client:
             await asyncio.sleep(request.cancel_after_s)
             self._tell("asked_cancel", workflow=workflow)
             await self.insist(lambda controller: controller.cancel_workflow(workflow))
+            self._tell("cancelled", workflow=workflow)
 
     async def _submit(self, request: Request) -> str | None:
         async def submit(controller: Any) -> str:

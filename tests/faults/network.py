@@ -116,7 +116,11 @@ class SimNetwork:
         try:
             result: Any = await request(server.service)
         except Refused as refusal:
-            result = refusal if refusal.status < 500 else Unreachable(f"{target}: {refusal}")
+            result = (
+                refusal
+                if refusal.status < 500 and refusal.status != 421
+                else Unreachable(f"{target}: {refusal}")
+            )
         except (StoreUnavailable, LeadershipLost, Unreachable) as problem:
             result = Unreachable(f"{target}: status 503: {problem}")
         except ServiceError as problem:

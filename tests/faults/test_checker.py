@@ -92,6 +92,11 @@ def test_an_offer_before_a_predecessor_elsewhere_has_succeeded() -> None:
     assert "remote predecessors first" in broken(finish(story))
 
 
+def test_work_given_out_after_a_cancel() -> None:
+    story = opening([]).held(A).tell("client", "cancelled", workflow=FLOW).held(B)
+    assert "nothing new after a cancel" in broken(story)
+
+
 def test_parts_that_wait_for_each_other() -> None:
     history = good().history
     spec = {"max_attempts": 1}

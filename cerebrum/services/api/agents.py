@@ -16,7 +16,7 @@ from cerebrum.services.api.bodies import documented, json_body
 from cerebrum.services.api.problems import declared
 from cerebrum.services.errors import Refused
 
-ERRORS = (307, 400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+ERRORS = (307, 400, 401, 403, 404, 409, 413, 415, 421, 422, 429, 500, 503)
 T = TypeVar("T")
 router = APIRouter(prefix="/api/v1/agents", tags=["agents"])
 

@@ -100,6 +100,7 @@ _TITLES = {
     409: "conflict",
     413: "body too large",
     415: "unsupported media type",
+    421: "another replica leads",
     422: "invalid content",
     429: "too much at once",
     500: "internal error",

@@ -72,7 +72,7 @@ def check_epoch_seen(context: Context, epoch: int) -> None:
     whether we still lead is for the database to tell."""
     if epoch > context.leadership.epoch:
         raise Refused(
-            503,
+            421,
             "Not the latest leader",
             f"this controller's epoch is {context.leadership.epoch}, yours {epoch}",
             retry_after_s=1.0,

@@ -111,7 +111,7 @@ def steps_in_order(reading: Reading) -> Iterator[Violation]:
             kind, given = entry.kind, int(entry.data.get("generation") or 0)
             if kind not in (*_AFTER, *TERMINAL, "taken_back"):
                 continue
-            if kind in _AFTER and state not in _AFTER[kind] and not _late(entry, generation):
+            if kind in _AFTER and state not in _AFTER[kind] and not _late(entry, state, generation):
                 sentence = f"task {uid} became {kind} when it was {state or 'pending'}"
                 yield Violation(name, sentence, tuple(entries[:8]))
             if kind == "taken_back" and state not in ("assigned", "offered", "held", "running"):
@@ -128,9 +128,12 @@ def steps_in_order(reading: Reading) -> Iterator[Violation]:
             state = kind
 
 
-def _late(entry: Entry, generation: int) -> bool:
-    """A result of an earlier generation: the first one wins, whatever its generation."""
-    return entry.kind in TERMINAL and int(entry.data.get("generation") or 0) < generation
+def _late(entry: Entry, state: str, generation: int) -> bool:
+    """A result of an earlier generation, or of the one that was taken back and not replaced yet:
+    the first one wins, whatever its generation."""
+    given = int(entry.data.get("generation") or 0)
+    past = given <= generation if state == "taken_back" else given < generation
+    return entry.kind in TERMINAL and past
 
 
 def remote_predecessors_first(reading: Reading) -> Iterator[Violation]:
@@ -150,6 +153,19 @@ def remote_predecessors_first(reading: Reading) -> Iterator[Violation]:
                 if first not in done and where.get(first) != where.get(entry.task):
                     sentence = f"task {entry.task} was offered before {first} had succeeded"
                     yield Violation("remote predecessors first", sentence, (entry,))
+
+
+def nothing_new_after_a_cancel(reading: Reading) -> Iterator[Violation]:
+    """Once a client was told that its workflow is cancelled, nothing of it is given out."""
+    cancelled: dict[str, Entry] = {}
+    for entry in reading.entries:
+        if entry.who == "client" and entry.kind == "cancelled":
+            cancelled.setdefault(entry.workflow, entry)
+        elif entry.who == "gcc" and entry.kind in ("assigned", "offered", "held"):
+            told = cancelled.get(entry.workflow)
+            if told is not None:
+                sentence = f"task {entry.task} was {entry.kind} after its workflow was cancelled"
+                yield Violation("nothing new after a cancel", sentence, (told, entry))
 
 
 def quotients_are_acyclic(reading: Reading) -> Iterator[Violation]:

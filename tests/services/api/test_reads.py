@@ -188,11 +188,11 @@ def test_events_as_a_page_go_on_where_they_ended(tmp_path: Path) -> None:
 async def stream(world: World, path: str, count: int, headers: dict[str, str]) -> list[Any]:
     """The first events of a stream. (The transport of httpx would wait for its end.)"""
     found: list[Any] = []
-    enough = asyncio.Event()
+    enough, given = asyncio.Event(), {"host": "127.0.0.1"} | headers
     scope = {
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http",
         "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-        "headers": [(b"host", b"127.0.0.1"), *((k.encode(), v.encode()) for k, v in headers.items())],
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
     }  # fmt: skip
 
@@ -201,9 +201,8 @@ async def stream(world: World, path: str, count: int, headers: dict[str, str]) -
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        for line in message.get("body", b"").decode().splitlines():
-            if line.startswith("data: "):
-                found.append(json.loads(line[6:]))
+        lines = message.get("body", b"").decode().splitlines()
+        found.extend(json.loads(line[6:]) for line in lines if line.startswith("data: "))
         if len(found) >= count:
             enough.set()
 

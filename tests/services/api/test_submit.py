@@ -90,7 +90,8 @@ def test_every_format_is_recognised(
 def test_key_order_does_not_decide_the_format(tmp_path: Path) -> None:
     """`command` before `name`, and names that occur in other formats: still our own JSON."""
     spec = {
-        "tasks": [{"command": ["schemaVersion"], "env": {"workflow": "specification"}, "name": "a"}],
+        "tasks": [{"command": ["schemaVersion"], "env": {"workflow": "specification"},
+                   "name": "a"}],
         "dependencies": [], "name": "ours",
     }  # fmt: skip
 

@@ -36,7 +36,8 @@ class Source:
 
 async def add(store: Database, kinds: list[str]) -> None:
     rows = [
-        {"unix_s": 1e9, "kind": kind, "workflow_id": None, "task": f"t{i}", "data": json.dumps({"i": i})}
+        {"unix_s": 1e9, "kind": kind, "workflow_id": None, "task": f"t{i}",
+         "data": json.dumps({"i": i})}
         for i, kind in enumerate(kinds)
     ]  # fmt: skip
     await store.write(lambda connection: connection.execute(insert(events), rows))

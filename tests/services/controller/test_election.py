@@ -125,7 +125,7 @@ def test_an_agent_that_heard_of_a_later_leader_is_not_served_by_this_one():
         message = _register().model_copy(update={"identity": agent.identity, "epoch": 2**53})
         with pytest.raises(Refused) as refused:
             await rig.controller.register(message)
-        assert refused.value.status == 503
+        assert refused.value.status == 421
         assert rig.controller.leader.is_leader
 
     story(tell)
