@@ -17,12 +17,12 @@ JOBS ?= 0
 PYTEST = $(PY) -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-slow check lint format types contracts audit bench lock clean
+.PHONY: help demo test test-nojit test-slow test-faults test-chaos check lint format types contracts audit bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## one experiment from start to end
+demo: $(READY) ## a workflow and a batch on two clusters of local processes
 	$(VENV)/bin/cerebrum demo $(ARGS)
 
 test: $(READY) ## the default test suite, under ten minutes
@@ -33,6 +33,12 @@ test-nojit: $(READY) ## the engine's tests with the kernels run as plain Python
 
 test-slow: $(READY) ## what takes long: clusters, published tables, packaging
 	$(PYTEST) -m slow $(ARGS)
+
+test-faults: $(READY) ## the federation's own code in the fault simulator: ARGS='--seeds 0:300'
+	$(PY) -m tests.faults --seeds $(or $(SEEDS),0:300) $(ARGS)
+
+test-chaos: $(READY) ## kill -9 at every named point and at random, on real processes
+	$(PY) -m tests.chaos.killing $(ARGS)
 
 check: lint types contracts test ## everything a change must pass
 

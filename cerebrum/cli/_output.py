@@ -92,6 +92,9 @@ def _flat(row: Row, prefix: str = "") -> list[tuple[str, Any]]:
     out: list[tuple[str, Any]] = []
     for key, value in row.items():
         name = f"{prefix}{key}"
+        if key.endswith("_unix_s") and isinstance(value, int | float):
+            out.append((name.removesuffix("_unix_s"), _moment(value)))
+            continue
         if isinstance(value, Mapping):
             out += _flat(value, f"{name}.")  # pyright: ignore[reportUnknownArgumentType]
         elif isinstance(value, list | tuple):
@@ -99,6 +102,13 @@ def _flat(row: Row, prefix: str = "") -> list[tuple[str, Any]]:
         else:
             out.append((name, value))
     return out
+
+
+def _moment(unix_s: float) -> str:
+    """When, for people."""
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:

@@ -367,6 +367,8 @@ class Engine:
         s = self.table.state
         queued = s.pending[: s.counts[at.PENDING]]
         ready = (s.t_state[queued] == TaskState.PENDING) & (s.t_not_before[queued] <= self.now_s)
+        # A task that came back stands beside the entry it left: its place in the order is the same.
+        ready[1:] &= queued[1:] != queued[:-1]
         return queued[ready]
 
     def _active(self) -> NDArray[np.int32]:

@@ -100,7 +100,8 @@ def compact(s):
     kept = 0
     for i in range(s.counts[PENDING]):
         task = s.pending[i]
-        if s.t_state[task] == IS_PENDING:
+        again = kept > 0 and s.pending[kept - 1] == task  # it was placed, failed, came back
+        if s.t_state[task] == IS_PENDING and not again:
             s.pending[kept] = task
             kept += 1
     s.counts[PENDING] = kept

@@ -120,14 +120,13 @@ class Workflow:
     def level(self) -> NDArray[np.int32]:
         """int32[tasks]: dependencies on the longest way to a task; 0 for those without any."""
         level: list[int] = [0] * len(self.tasks)
-        first, edges = (array.tolist() for array in self.successors)
-        after: list[int] = self.after.tolist()
+        first, followers = self._followers()
         order: list[int] = self.order.tolist()
         for task in order:
             below = level[task] + 1
-            for edge in edges[first[task] : first[task + 1]]:
-                if level[after[edge]] < below:
-                    level[after[edge]] = below
+            for follower in followers[first[task] : first[task + 1]]:
+                if level[follower] < below:
+                    level[follower] = below
         return np.asarray(level, np.int32)
 
     def critical_path_s(self) -> float:
@@ -143,17 +142,20 @@ class Workflow:
 
     def _walk(self) -> list[int]:
         """Kahn's algorithm; shorter than the tasks when there is a cycle."""
-        waits = np.bincount(self.after, minlength=len(self.tasks)).tolist()
-        first, edges = (array.tolist() for array in self.successors)
-        after = self.after.tolist()
+        waits: list[int] = np.bincount(self.after, minlength=len(self.tasks)).tolist()
+        first, followers = self._followers()
         order = [task for task, count in enumerate(waits) if count == 0]
         for task in order:  # grows while it is walked
-            for edge in edges[first[task] : first[task + 1]]:
-                follower = after[edge]
-                waits[follower] -= 1
-                if waits[follower] == 0:
+            for follower in followers[first[task] : first[task + 1]]:
+                left = waits[follower] = waits[follower] - 1
+                if not left:
                     order.append(follower)
         return order
+
+    def _followers(self) -> tuple[list[int], list[int]]:
+        """`(first, tasks)`: task i is waited for by `tasks[first[i] : first[i + 1]]`."""
+        first, edges = self.successors
+        return first.tolist(), self.after[edges].tolist()
 
     def _validate(self) -> None:
         n, names = len(self.tasks), self.tasks.names

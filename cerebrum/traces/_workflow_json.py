@@ -212,10 +212,12 @@ class Rows:
         found = self._column(name)
         self._check_types(found, name, {list, type(None)}, "a list")
         lists = cast(list[list[Data]], found)
-        if None in found:
+        try:
+            counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        except TypeError:  # some are None
             empty: list[Data] = []
             lists = [some or empty for some in lists]
-        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+            counts = np.fromiter(map(len, lists), np.int64, len(lists))
         return np.repeat(np.arange(len(lists)), counts), lists
 
     def _check_total(self, name: str, found: int, most: float) -> None:

@@ -239,7 +239,7 @@ def test_bench_goes_on_and_prints_means(call, at: Path) -> None:
 
 
 def test_demo_compares_and_gives_reasons(call, at: Path) -> None:
-    code, out, err = call("demo", "--nodes", "40", "-p", "fgd,random")
+    code, out, err = call("demo", "gpu", "--nodes", "40", "-p", "fgd,random")
     assert code == 0, err
     assert "nodes are available" in out
     assert "runs/demo.html" in out

@@ -123,3 +123,16 @@ def test_the_log_of_a_living_engine_replays_on_the_tasks_it_ended_with():
     again.replay(engine.log)
     assert np.array_equal(again.table.state.t_row, engine.table.state.t_row)
     assert np.array_equal(again.table.state.nodes["cpu_free"], engine.table.state.nodes["cpu_free"])
+
+
+def test_a_task_that_came_back_stands_in_the_queue_once():
+    engine, chosen = living(node("a", cpu=1)), policy()
+    engine.admit(TaskTable.from_tasks([task("t0"), task("t1"), task("t2")]))
+    for i in range(3):
+        engine.apply(Event(0.0, K.SUBMITTED, i))
+    for time_s in range(1, 200):  # more often than the queue has room for stale entries
+        bind_all(engine, chosen, float(time_s))
+        engine.apply(Event(float(time_s), K.FAILED, 0) if time_s < 9 else
+                     Event(float(time_s), K.PREEMPTED, 0))  # fmt: skip
+        assert engine.snapshot().pending.tolist() == [0, 1, 2]
+    assert engine.table.state.counts[1] <= len(engine.table.state.pending)

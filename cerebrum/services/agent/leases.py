@@ -13,6 +13,7 @@ from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.records import Assignment
 
+_ENDING = ("fenced", "dropped")  # ends that a fence has nothing to add to
 _KEEP_SHARE = 0.1  # of a fence: how far the moment on disk, or the executor's, may lag behind
 
 
@@ -50,7 +51,7 @@ class Leases:
             if held.confirmed and self.remaining_s(held) <= 0:
                 for uid in sorted(held.tasks):
                     task = self._ledger.tasks.get(uid)
-                    if task is not None and task.ending not in ("fenced", "dropped"):
+                    if task is not None and task.ending not in _ENDING:
                         self._ledger.event("fenced", task, generation=task.generation)
                         self._life.end_task(task, "fenced")
 
@@ -68,7 +69,7 @@ class Leases:
                 max(0.0, self.remaining_s(held))
                 for held in self._fenced()
                 if held.confirmed
-                and any(uid in tasks and tasks[uid].ending != "fenced" for uid in held.tasks)
+                and any(uid in tasks and tasks[uid].ending not in _ENDING for uid in held.tasks)
             ),
             default=math.inf,
         )

@@ -11,6 +11,7 @@ from cerebrum.services.errors import Unreachable
 from cerebrum.services.ports import Clock
 
 T = TypeVar("T")
+_SHORTEST_S = 0.001
 
 
 async def within(clock: Clock, call: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -27,11 +28,17 @@ async def within(clock: Clock, call: Coroutine[Any, Any, T], seconds: float) -> 
 
 
 async def pause(clock: Clock, signal: asyncio.Event, seconds: float = math.inf) -> None:
-    """Until `signal` is set (then it is cleared), or for `seconds`."""
-    if not signal.is_set() and seconds > 0:
+    """Until `signal` is set (then it is cleared), or for `seconds`. Others always have their turn.
+
+    Less than a millisecond is made one: what is left of a wait by rounding would be waited for in
+    steps too small for the clock to move.
+    """
+    if signal.is_set() or seconds <= 0:
+        await asyncio.sleep(0)
+    else:
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(signal.wait())]
         if seconds < math.inf:
-            waits.append(asyncio.ensure_future(clock.sleep(seconds)))
+            waits.append(asyncio.ensure_future(clock.sleep(max(seconds, _SHORTEST_S))))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

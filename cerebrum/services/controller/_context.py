@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -189,19 +189,8 @@ class Context:
 
     async def read_backlogs(self) -> None:
         """What each cluster has to do, from the database."""
-        table, waiting = db.tasks, _WAITING
-        query = (
-            select(
-                table.c.cluster,
-                waiting,
-                func.count(),
-                func.sum(table.c.core_s),
-                func.sum(table.c.cpu_milli),
-            )
-            .where(db.IS_ACTIVE)
-            .group_by(table.c.cluster, waiting)
-        )
-        rows = await self.store.read(lambda connection: connection.execute(query).all())
+        replaced = any(session.others for session in self.sessions.values())
+        rows, gone = await self.store.read(lambda connection: _work(connection, replaced))
         fresh = {name: Backlog() for name in self.sessions}
         for cluster, waits, count, work_core_s, cpu_milli in rows:
             backlog = fresh.get(cluster)
@@ -211,6 +200,11 @@ class Context:
                     backlog.waiting_core_s, backlog.waiting_cpu_milli = work_core_s, int(cpu_milli)
                 else:
                     backlog.held_core_s = work_core_s
+        for cluster, count, work_core_s in gone:
+            backlog = fresh.get(cluster)
+            if backlog is not None:
+                backlog.tasks -= count
+                backlog.held_core_s = max(0.0, backlog.held_core_s - work_core_s)
         for name, backlog in fresh.items():
             if name in self.sessions:
                 self.sessions[name].backlog = backlog
@@ -226,6 +220,39 @@ class Context:
     def changed(self) -> asyncio.Event:
         """Set with the next events."""
         return self._changed
+
+
+def _work(connection: Connection, replaced: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(cluster, whether it waits, tasks, core-seconds, mCPU) of all there is to do, and what of it
+    earlier agents have; the latter only if agents were `replaced`."""
+    table, waiting = db.tasks, _WAITING
+    query = (
+        select(
+            table.c.cluster,
+            waiting,
+            func.count(),
+            func.sum(table.c.core_s),
+            func.sum(table.c.cpu_milli),
+        )
+        .where(db.IS_ACTIVE)
+        .group_by(table.c.cluster, waiting)
+    )
+    rows = connection.execute(query).all()
+    return rows, _held_by_others(connection) if replaced else ()
+
+
+def _held_by_others(connection: Connection) -> Sequence[Any]:
+    """(cluster, tasks, core-seconds) that earlier agents of a cluster have: nothing that its agent
+    of now has to do."""
+    tasks, assignments, clusters = db.tasks, db.assignments, db.clusters
+    query = (
+        select(tasks.c.cluster, func.count(), func.sum(tasks.c.core_s))
+        .join(clusters, clusters.c.id == tasks.c.cluster)
+        .join(assignments, assignments.c.id == tasks.c.assignment)
+        .where(db.IS_OUT, assignments.c.identity != clusters.c.identity)
+        .group_by(tasks.c.cluster)
+    )
+    return connection.execute(query).all()
 
 
 def _sessions(connection: Connection) -> tuple[list[Any], list[tuple[str, str]]]:

@@ -182,8 +182,8 @@ def _pull(change: Change, shape: Shape, walk: list[TaskRow], cluster: str) -> in
     before = len(walk)
     for task in walk:
         for follower in change.tasks(shape.id, shape.successors(task.idx)).values():
-            if follower.idx in pulled or follower.cluster != cluster:
-                continue
+            if follower.idx in pulled or follower.cluster != cluster or follower.cancel_requested:
+                continue  # what is to be cancelled has nothing to wait for but its end
             if follower.state == "offered" and follower.assignment is not None:
                 for row in withdraw(change, shape, follower.assignment, "its predecessor moved"):
                     if row.idx not in pulled:

@@ -100,8 +100,19 @@ def _room(connection: Connection, context: Context, session: Session) -> int:
         return 0
     if _unacked(connection, session.cluster) >= settings.max_unacked:
         return 0
-    out = connection.scalar(select(func.count()).select_from(table).where(mine, db.IS_OUT)) or 0
-    return max(0, min(settings.offer_tasks, settings.window_tasks - out))
+    return max(0, min(settings.offer_tasks, settings.window_tasks - _out(connection, session)))
+
+
+def _out(connection: Connection, session: Session) -> int:
+    """Tasks that its agent has or is offered. What an earlier agent of the cluster had, and may
+    never give back (`never`), takes no place of this one's."""
+    tasks, assignments = db.tasks, db.assignments
+    query = select(func.count()).select_from(tasks)
+    if session.others:
+        query = query.join(assignments, assignments.c.id == tasks.c.assignment).where(
+            assignments.c.identity == session.identity
+        )
+    return connection.scalar(query.where(tasks.c.cluster == session.cluster, db.IS_OUT)) or 0
 
 
 def _unacked(connection: Connection, cluster: str) -> int:

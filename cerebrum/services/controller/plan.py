@@ -93,7 +93,7 @@ class Planner:
         await context.load_queue()
         self._return_aside()
         await self._reject_hopeless()
-        if not context.queue or not self._live():
+        if not (context.queue or self._no_room) or not self._live():
             return 0
         await context.read_backlogs()
         self._note_open()
@@ -123,9 +123,12 @@ class Planner:
         ahead = self._context.settings.ahead_tasks
         return [session for session in self._live() if session.backlog.tasks < ahead]
 
+    def _names_open(self) -> frozenset[str]:
+        return frozenset(session.cluster for session in self._open_sessions())
+
     def _note_open(self) -> None:
         """Who waits for room is looked at again when a cluster opened that was not open before."""
-        now_open = frozenset(session.cluster for session in self._open_sessions())
+        now_open = self._names_open()
         if now_open - self._open:
             for workflow_id, priority in self._no_room.items():
                 self._context.queue.push(workflow_id, priority)
@@ -261,6 +264,8 @@ class Planner:
         unfit = policies.misfits(shape, pending, live)
         if not unfit:
             self._no_room[shape.id] = priority
+            # One that was open when this pass began may be full by now: it is to open again.
+            self._open &= self._names_open()
             return
         now_s = self._context.clock.monotonic_s()
         first = self._unfit.get(shape.id)

@@ -53,7 +53,9 @@ def windows_are_kept(reading: Reading) -> Iterator[Violation]:
     window = int(reading.settings.get("window_tasks", 2**31))
     at: dict[str, set[str]] = defaultdict(set)
     for entry in reading.controller:
-        if entry.kind in ("offered", "held", "running") and entry.cluster:
+        if entry.kind == "registered" and entry.data.get("replaces"):
+            at[entry.cluster].clear()  # what an agent that is gone had takes no place of the next
+        elif entry.kind in ("offered", "held", "running") and entry.cluster:
             at[entry.cluster].add(entry.task)
             if len(at[entry.cluster]) > window:
                 sentence = f"cluster {entry.cluster} has more than {window} tasks"
@@ -87,11 +89,13 @@ def one_identity_at_a_time(reading: Reading) -> Iterator[Violation]:
         if entry.who != "network" or entry.kind != "heard":
             continue
         identity = str(entry.data["identity"])
-        last, at_s = heard.get(entry.cluster, (identity, entry.at_s))
+        last, at_s = heard.get(entry.cluster, (identity, 0.0))
         if last != identity and entry.at_s - at_s < lease_s:
             sentence = f"cluster {entry.cluster} changed hands {entry.at_s - at_s:.1f} s after"
             yield Violation("one identity at a time", sentence, (entry,))
-        heard[entry.cluster] = (identity, entry.at_s)
+        # A long poll is answered long after it arrived, and it is its arrival that counts.
+        arrived_s = float(entry.data.get("arrived_s", entry.at_s))
+        heard[entry.cluster] = (identity, max(at_s, arrived_s) if last == identity else arrived_s)
 
 
 def reports_are_kept_until_confirmed(reading: Reading) -> Iterator[Violation]:
