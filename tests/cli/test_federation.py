@@ -165,3 +165,16 @@ def test_a_workflow_is_simulated_on_clusters(call: Call, tmp_path):
     nothing = call("simulate", "--clusters", "2x3", code=2).stderr
     assert "expected a workflow" in nothing
     assert Path(tmp_path / "workflow.html").stat().st_size > 5_000
+
+
+def test_the_demo_runs_a_workflow_and_a_batch_and_leaves_a_page(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cerebrum", "demo", "--seconds", "1", "--runs-dir", str(tmp_path)],
+        capture_output=True, text=True, timeout=240,
+        env={**os.environ, "CEREBRUM_DATA": str(tmp_path)},  # as on a machine without real data
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "synthetic" in done.stdout
+    assert "critical path" in done.stdout
+    assert "batch: succeeded, 24 tasks" in done.stdout
+    assert "<svg" in (tmp_path / "demo.html").read_text()

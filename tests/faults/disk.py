@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any, TypeVar
 
@@ -21,6 +23,8 @@ from tests.faults.history import History
 from tests.faults.loop import Incarnation, VirtualLoop
 
 T = TypeVar("T")
+_COMPILED: dict[MetaData, dict[Any, Any]] = defaultdict(dict)
+"""Statements that were compiled before, for all disks with the same tables: a fifth of the work."""
 _NEW = "SELECT seq, kind, {workflow}, task, cluster, data FROM events WHERE seq > ? ORDER BY seq"
 
 
@@ -30,15 +34,14 @@ class Disk:
     def __init__(self, who: str, metadata: MetaData, loop: VirtualLoop, history: History) -> None:
         self.who, self.full = who, False
         self._loop, self._history, self._seen = loop, history, 0
-        self.engine: Engine = create_engine(
-            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-        metadata.create_all(self.engine)
+        self.engine = _engine(_COMPILED[metadata])
+        with self.engine.connect() as connection:
+            _driver(connection).deserialize(_empty(metadata))
         # The controller names tasks within their workflow, agents in the federation.
         self._short = "workflow_id" in metadata.tables["events"].c
         self._new = _NEW.format(workflow="workflow_id" if self._short else "workflow")
         self._connection = self.engine.connect()
-        self._raw: Any = self._connection.connection.driver_connection
+        self._raw = _driver(self._connection)
 
     def commit(self, work: Callable[[Connection], T]) -> T:
         """Run `work` and commit; what it raises rolls back."""
@@ -75,6 +78,31 @@ class Disk:
         """Let go of the memory."""
         self._connection.close()
         self.engine.dispose()
+
+
+@cache
+def _empty(metadata: MetaData) -> bytes:
+    """A database with these tables and nothing in them, as SQLite would keep it in a file."""
+    engine = _engine({})
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        content: bytes = _driver(connection).serialize()
+    engine.dispose()
+    return content
+
+
+def _engine(compiled: dict[Any, Any]) -> Engine:
+    """SQLite in memory. `compiled` is where it looks for statements that it knows."""
+    return create_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "cached_statements": 512},
+        execution_options={"compiled_cache": compiled},
+    )
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 @dataclass(slots=True)

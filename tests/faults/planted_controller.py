@@ -156,7 +156,14 @@ def later_results_overwrite(patch: Patch) -> None:
 @bug
 def fenced_is_the_end(patch: Patch) -> None:
     """A task that its agent had to end since it was cut off counts as cancelled."""
-    patch(reports, "FENCED", "no such reason")
+    right = reports._finish
+
+    def wrong(change: Any, shape: Any, task: Any, cluster: str, one: Any, *, current: bool) -> None:
+        if one.change == "cancelled" and current and not task.ended:
+            task.set(cancel_requested=1)
+        right(change, shape, task, cluster, one, current=current)
+
+    patch(reports, "_finish", wrong)
 
 
 @bug

@@ -23,8 +23,15 @@ async def within(clock: Clock, call: Coroutine[Any, Any, T], seconds: float) -> 
             return task.result()
         raise Unreachable(f"no answer within {seconds:g} s")
     finally:
-        task.cancel()
         timer.cancel()
+        task.cancel()
+        task.add_done_callback(_unheard)
+
+
+def _unheard(late: asyncio.Future[Any]) -> None:
+    """Nobody waits any more for how it failed."""
+    if not late.cancelled():
+        late.exception()
 
 
 async def pause(clock: Clock, signal: asyncio.Event, seconds: float = math.inf) -> None:
