@@ -74,14 +74,14 @@ def play(story: Scenario, told: np.ndarray, used: np.ndarray) -> tuple[float, fl
     """Core-hours of batch work done, and the share of node-steps over capacity."""
     simulation, policy = Simulation(story), get_policy("headroom", queue="reject")
     engine, capacity = simulation.engine, used.shape[1]
-    engine.signals["forecast_step_s"] = STEP_S
+    engine.forecasts["step_s"] = np.full((NODES, 1), STEP_S)
     over = steps = 0
     cpu = np.array([node.capacity.cpu_milli for node in story.cluster.nodes], float)
     while (snapshot := simulation.next_snapshot()) is not None:
         step = int(snapshot.time_s // STEP_S)
         if step >= capacity:
             break
-        engine.forecasts["cpu_upper"] = told[:, step]
+        engine.forecasts["others_cpu_upper"] = told[:, step]
         snapshot = engine.snapshot()
         while decision := policy.decide(snapshot):
             snapshot = simulation.act(decision)

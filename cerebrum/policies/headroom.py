@@ -3,15 +3,15 @@
 For nodes whose machines also serve others (reservations that are seldom used). The engine is given
 the whole node; what the others will use comes as data, `snapshot.forecasts`:
 
-    cpu_upper   float64[nodes, steps]: upper bound of their CPU use, as a share of the node,
-                exceeded with the risk its maker states (`cerebrum.forecast.intervals`)
-    cpu         the same, expected; used where there is no bound
+    others_cpu_upper  float64[nodes, steps]: upper bound of their CPU use, as a share of the node,
+                      exceeded with the risk its maker states (`cerebrum.forecast.intervals`)
+    others_cpu        the same, expected; used where there is no bound
 
 A task goes only where, over all the steps it asked to run, the bound, what was placed and its own
 request fit into the node together; among those nodes where most room is left, so nodes about to be
-busy are avoided. `snapshot.signals["forecast_step_s"]` is the length of a step (300 s if not told).
-Without any forecast nobody else is assumed and this is least-allocated on CPU. Placing against a
-predicted peak instead of reservations is Bashir et al., "Take it to the limit: peak
+busy are avoided. `forecasts["step_s"]`, float64[nodes, 1], is the length of a step (300 s if not
+told). Without any forecast nobody else is assumed and this is least-allocated on CPU. Placing
+against a predicted peak instead of reservations is Bashir et al., "Take it to the limit: peak
 prediction-driven resource overcommitment in datacenters" (EuroSys 2021).
 """
 
@@ -47,11 +47,12 @@ class Headroom:
 def others(snapshot: Snapshot, task: int) -> NDArray[np.float64]:
     """float64[nodes]: the largest share others are forecast to use while `task` would run."""
     forecasts = snapshot.forecasts
-    table = forecasts.get("cpu_upper", forecasts.get("cpu"))
+    table = forecasts.get("others_cpu_upper", forecasts.get("others_cpu"))
     count = len(snapshot.nodes)
     if table is None or table.shape[0] != count or table.shape[1] == 0:
         return np.zeros(count)
-    step_s = snapshot.signals.get("forecast_step_s", DEFAULT_STEP_S)
+    told = forecasts.get("step_s")
+    step_s = DEFAULT_STEP_S if told is None else float(told[0, 0])
     run_s = float(snapshot.tasks.requested_s[task])
     steps = table.shape[1]
     if np.isfinite(run_s):

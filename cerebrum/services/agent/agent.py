@@ -141,6 +141,8 @@ class Agent:
         self.life.rebuild()
         if self.forecasts is not None and self.forecasts.latest:
             self.life.placement.look_ahead(self.forecasts.latest)
+        # What is behind a closed fence has its end before anybody looks at what became of it.
+        self.leases.expire()
         self.runner.to_reconcile.set()
 
     def _turned(self, changed: bool) -> None:
@@ -188,9 +190,10 @@ class Agent:
         await self.clock.sleep(self.settings.usage_s)
         if forecasts is None or usage is None:
             return
-        forecasts.add(await usage.sample())
+        forecasts.add(await usage.sample(), self.life.placement.given_cpu())
         ahead = await self._compute(forecasts.look_ahead)
         if ahead:
+            ahead["step_s"] = np.full((len(self.settings.nodes), 1), self.settings.usage_s)
             forecasts.latest = ahead
             self.life.placement.look_ahead(ahead)
 

@@ -205,6 +205,13 @@ class Placement:
         self.entries.append([time_s, "node", name, str(change)])
         change_node(self.engine, name, change, time_s)
 
+    def given_cpu(self) -> dict[str, float]:
+        """Node -> the share of its CPU that tasks of ours have been given."""
+        nodes = self.engine.snapshot().nodes
+        capacity = np.maximum(nodes["cpu_milli"], 1)
+        shares = (nodes["cpu_milli"] - nodes["cpu_free"]) / capacity
+        return dict(zip(self.engine.node_names, map(float, shares), strict=True))
+
     def look_ahead(self, forecasts: Mapping[str, NDArray[np.float64]]) -> None:
         """Forecasts for snapshots from now on: float64[rows, horizon] by name.
 

@@ -1,9 +1,11 @@
 """Looking ahead: each node's CPU and memory use, and how long tasks will run.
 
 Samples of node usage come at even intervals from a `UsageSource`. A forecaster of
-`cerebrum.forecast` is fitted on them; what it gives becomes `forecasts["cpu"]` and
-`forecasts["memory"]` of the policy's snapshots (float64[rows, horizon], shares of capacity in 0..1,
-one column an interval), so a policy that looks ahead sees the same kind of data as in simulation.
+`cerebrum.forecast` is fitted on them; what it gives becomes `forecasts["cpu"]`, `["memory"]` and
+`["others_cpu"]` (CPU used beyond what the agent gave away) of the policy's snapshots: float64[rows,
+horizon], shares of capacity in 0..1, one column an interval. `["others_cpu_upper"]` is the bound
+that others exceed with the risk `RISK`, learnt from how far off earlier forecasts were; until there
+is evidence it is 1. A policy that looks ahead sees the same kind of data as in simulation.
 
 Run times are remembered by kind of task: its image and command, digits aside, so that the members
 of a sweep count as one. What a kind will take next is the exponentially weighted mean of its last
@@ -22,10 +24,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum.forecast.intervals import AdaptiveIntervals
 from cerebrum.model.protocols import Forecaster
 from cerebrum.services.wire import TaskSpec
 
-MEASURES = ("cpu", "memory")
+MEASURES = ("cpu", "memory", "others_cpu")
+RISK = 0.05
+"""Share of the time that others may use more than `others_cpu_upper`."""
 _ENOUGH = 8  # samples before there is anything to look ahead from
 _KINDS = 10_000  # of tasks whose run times are remembered
 _RUNS = 50  # remembered of each kind
@@ -70,15 +75,27 @@ class NodeForecasts:
         self.seen, self.horizon = 0, horizon
         self.forecaster = forecaster
         self.latest: dict[str, NDArray[np.float64]] = {}
+        # Two-sided intervals at twice the risk: only use above the bound does harm.
+        self._intervals = AdaptiveIntervals(len(nodes), horizon, 2 * RISK)
+        self._made: deque[tuple[NDArray[np.float64], NDArray[np.float64]] | None] = deque(
+            maxlen=horizon
+        )
 
-    def add(self, usage: Mapping[str, Usage]) -> None:
-        """One interval has passed. Unknown nodes are ignored, missing ones are gaps."""
+    def add(self, usage: Mapping[str, Usage], given: Mapping[str, float] | None = None) -> None:
+        """One interval has passed; `given` is the share of each node's CPU that we gave away.
+
+        Unknown nodes are ignored, missing ones are gaps.
+        """
+        ours = given or {}
         self._history = np.roll(self._history, -1, axis=2)
         self._history[:, :, -1] = np.nan
         for name, now in usage.items():
             row = self._rows.get(name)
             if row is not None:
-                self._history[:, row, -1] = _share(now.cpu), _share(now.memory)
+                others = _share(now.cpu) - ours.get(name, 0.0)
+                self._history[:, row, -1] = _share(now.cpu), _share(now.memory), max(0.0, others)
+        self._judge(self._history[2, :, -1].astype(np.float64))
+        self._made.append(None)
         self.seen = min(self.seen + 1, self._history.shape[2])
 
     def look_ahead(self) -> dict[str, NDArray[np.float64]]:
@@ -90,7 +107,21 @@ class NodeForecasts:
         self.forecaster.fit(series)
         ahead = np.asarray(self.forecaster.predict(self.horizon), np.float64)
         ahead = np.clip(np.nan_to_num(ahead), 0.0, 1.0).reshape(len(MEASURES), -1, self.horizon)
-        return dict(zip(MEASURES, ahead, strict=True))
+        found: dict[str, NDArray[np.float64]] = dict(zip(MEASURES, ahead, strict=True))
+        width = self._intervals.half_width()
+        self._made[-1] = found["others_cpu"], width
+        found["others_cpu_upper"] = np.clip(found["others_cpu"] + width, 0.0, 1.0)
+        return found
+
+    def _judge(self, truth: NDArray[np.float64]) -> None:
+        """Learn from what came: column k of the forecast made k + 1 intervals ago."""
+        shape = self._intervals.level.shape
+        forecast, width = np.full(shape, np.nan), np.full(shape, np.inf)
+        for k, made in enumerate(reversed(self._made)):
+            if made is not None:
+                forecast[:, k], width[:, k] = made[0][:, k], made[1][:, k]
+        if not np.isnan(forecast).all():
+            self._intervals.update(forecast, np.repeat(truth[:, None], shape[1], axis=1), width)
 
     def mean_cpu(self) -> dict[str, float]:
         """Node -> mean share of its CPU forecast to be in use over the horizon."""

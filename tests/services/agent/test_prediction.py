@@ -85,3 +85,23 @@ def test_forecasts_reach_the_policy_and_the_controller():
         await asyncio.gather(running, return_exceptions=True)
 
     play(story)
+
+
+def test_the_bound_on_what_others_use_is_learnt_and_leaves_out_what_we_gave():
+    rng = np.random.default_rng(4)
+    ahead = NodeForecasts(["a"], 400, 3, get_forecaster("ewma"))
+    over = 0
+    for i in range(400):
+        others = float(np.clip(rng.normal(0.3, 0.05), 0, 1))
+        if i >= 200:
+            over += others > float(bound[0, 0])  # noqa: F821 - made in the round before
+        ahead.add({"a": Usage(min(1.0, others + 0.4), 0.5)}, {"a": 0.4})
+        found = ahead.look_ahead()
+        if found:
+            bound = found["others_cpu_upper"]
+        if i == 9:
+            assert bound[0, 0] == 1.0  # no evidence yet: nothing may be promised
+    assert found["others_cpu"][0, 0] == pytest.approx(0.3, abs=0.05)
+    assert found["cpu"][0, 0] == pytest.approx(0.7, abs=0.05)
+    assert 0.33 < bound[0, 0] < 0.5
+    assert over / 200 < 0.12
