@@ -1,6 +1,6 @@
 """How far off forecasts of CPU use are: 50 BitBrains machines, the last 30 % of the time.
 
-Each machine's use is taken in % of its peak in the first 70 %. That part is all that models are
+Each machine's use is taken in % of its peak. The first 70 % of the time are all that models are
 fitted on and chosen by (rolling backtest per machine and horizon, naive among the candidates); in
 the rest they only see values up to the origin of each forecast, one origin every five minutes.
 Intervals are adaptive conformal at 95 %, learning online with the delay a horizon brings.
@@ -31,7 +31,11 @@ TARGETS = {1: 3.05, 6: 5.05}
 
 
 def percent_of_peak() -> tuple[np.ndarray, int]:
-    """float64[machines, time] in % of the peak in the first part, and where that part ends."""
+    """float64[machines, time] in % of each machine's peak, and where the first part ends.
+
+    The peak is that of the whole trace: a unit, which no model is told. In % of the peak so far one
+    machine that was idle for three weeks would decide the mean of all.
+    """
     path = DATA / "usage" / "bitbrains_trace.parquet"
     if not path.exists():
         raise CannotRun(f"there is no {path}: set CEREBRUM_DATA to the folder of real data")
@@ -39,7 +43,7 @@ def percent_of_peak() -> tuple[np.ndarray, int]:
     start = int(TRAIN * usage.values.shape[1])
     seen = ~np.isnan(usage.values[:, :start]).all(axis=1)
     values = usage.values[seen]
-    peak = np.nanmax(values[:, :start], axis=1)
+    peak = np.nanmax(values, axis=1)
     return 100 * values / np.where(peak > 0, peak, 1.0)[:, None], start
 
 

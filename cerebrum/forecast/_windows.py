@@ -51,7 +51,7 @@ def _summary(window: Any, step: int) -> NDArray[np.float32]:
     ordered = np.sort(window, axis=1)
     columns += [ordered[:, n // 4], ordered[:, n // 2], ordered[:, 3 * n // 4]]
     columns.append(_since_change(window))
-    out = np.empty((len(window), len(columns)), np.float32)
+    out: NDArray[np.float32] = np.zeros((len(window), len(columns)), np.float32)
     for i, column in enumerate(columns):
         out[:, i] = column
     return out
@@ -61,7 +61,8 @@ def _since_change(window: NDArray[np.float32]) -> NDArray[np.float32]:
     """Steps since the series last moved by more than a hundredth of its scale."""
     moved = np.abs(np.diff(window, axis=1)) > 0.01
     back = np.argmax(moved[:, ::-1], axis=1)
-    return np.where(moved.any(axis=1), back, window.shape[1]).astype(np.float32)
+    since: Any = np.where(moved.any(axis=1), back, window.shape[1])
+    return since.astype(np.float32)
 
 
 def samples(

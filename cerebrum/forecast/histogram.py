@@ -8,6 +8,8 @@ error is large by design. Source: kubernetes/autoscaler, vertical-pod-autoscaler
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,8 +57,9 @@ class DecayingHistogram:
         level = np.empty(len(known))
         for i, row in enumerate(buckets):
             order = np.argsort(row, kind="stable")
-            mass = weights[order].cumsum()
-            at = int(np.searchsorted(mass, self.percentile / 100 * mass[-1] * (1 - 1e-12)))
+            mass: Any = weights[order].cumsum()
+            wanted = float(mass[-1]) * self.percentile / 100 * (1 - 1e-12)
+            at = int((mass < wanted).sum())
             level[i] = min(ends[row[order[at]]], 1.0) * largest[i]
         return level
 
