@@ -57,12 +57,12 @@ def _summary(window: Any, step: int) -> NDArray[np.float32]:
     return out
 
 
-def _since_change(window: NDArray[np.float32]) -> NDArray[np.float32]:
+def _since_change(window: Any) -> NDArray[np.float32]:
     """Steps since the series last moved by more than a hundredth of its scale."""
     moved = np.abs(np.diff(window, axis=1)) > 0.01
     back = np.argmax(moved[:, ::-1], axis=1)
-    since: Any = np.where(moved.any(axis=1), back, window.shape[1])
-    return since.astype(np.float32)
+    never = ~moved.any(axis=1)
+    return (back + never * window.shape[1]).astype(np.float32)
 
 
 def samples(

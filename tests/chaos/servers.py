@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,33 +15,35 @@ from types import MappingProxyType
 
 from cerebrum.model.errors import CerebrumError
 from cerebrum.services.client import CerebrumClient
+from cerebrum.services.errors import Unreachable
+from tests.chaos.warm import WarmProcess
 
-PATIENCE_S = 300.0
+LEASE_S = 10.0
+PATIENCE_S = 120.0
 """How long anything here may take. No test measures time: this only ends a hopeless wait."""
 
 
 @dataclass
 class Server:
-    """One `cerebrum gcc` or `cerebrum lca`. `prefix` is what it is run under (`ip netns exec`)."""
+    """One `cerebrum gcc` or `cerebrum lca`, in the network namespace `netns` (default: ours).
+
+    `points` is where it notes the crash points that it passes.
+    """
 
     arguments: Sequence[str]
     folder: Path
     log: Path
-    prefix: Sequence[str] = ()
+    netns: str = ""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     points: Path | None = None
-    process: subprocess.Popen[bytes] | None = None
+    process: WarmProcess | None = None
 
     def start(self, crash_at: str = "") -> None:
-        """Start it; `crash_at` names the point of its death. `points` notes those it passes."""
+        """Start it; `crash_at` names the point of its death, and the count (`NAME:N`)."""
         env = {**os.environ, **self.env, "PYTHONUNBUFFERED": "1"}
         env |= {"CEREBRUM_CRASH_AT": crash_at} if crash_at else {}
         env |= {"CEREBRUM_CRASH_LOG": str(self.points)} if self.points else {}
-        command = [*self.prefix, sys.executable, "-m", "cerebrum", *self.arguments]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+        self.process = WarmProcess(self.arguments, self.folder, self.log, env, self.netns)
 
     @property
     def alive(self) -> bool:
@@ -63,8 +65,15 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether the process that was started last ended by SIGKILL."""
+        return self.process is not None and self.process.poll() == -signal.SIGKILL
+
     def tail(self, lines: int = 30) -> str:
         """The end of its log, for people."""
+        if not self.log.exists():
+            return "(no log)"
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
@@ -89,10 +98,11 @@ def wait_for(condition: Callable[[], bool], what: str, patience_s: float = PATIE
 
 
 class Federation:
-    """A controller and some agents, their files in one folder.
+    """Controllers (`replicas` of them, on one database) and agents, their files in one folder.
 
     Leases and elections are short: what is tested is what happens, not how long it takes. On
-    another `host` than loopback everybody shows a token. `prefixes` says under what an agent runs.
+    another `host` than loopback everybody shows a token. `clusters` are names of agents and the
+    network namespaces they live in. `kept` servers are started again when they have died.
     """
 
     def __init__(
@@ -100,31 +110,43 @@ class Federation:
         folder: Path,
         database: str = "",
         host: str = "127.0.0.1",
-        prefixes: Mapping[str, Sequence[str]] = MappingProxyType({"east": ()}),
+        clusters: Mapping[str, str] = MappingProxyType({"east": ""}),
+        replicas: int = 1,
     ) -> None:
-        self.folder, port = folder, free_port()
-        self.url, self.token = f"http://{host}:{port}", ""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.token = folder, ""
         database = database or f"sqlite:///{folder / 'gcc.db'}"
         self.effects = folder / "effects"
         self.effects.touch()
-        tokens = dict.fromkeys(prefixes, "")
+        tokens = dict.fromkeys(clusters, "")
         if host != "127.0.0.1":
-            self.token = _token(database, "tests", "operator")
-            tokens = {name: _token(database, name, "agent", name) for name in prefixes}
-        self.gcc = Server(
-            ["gcc", "--host", host, "--port", str(port), "--database", database,
-             "--leader-ttl", "8", "--lease", "15", "--patience", "30"],
-            folder, folder / "gcc.log", env={"CEREBRUM_MARGIN_S": "5"},
-        )  # fmt: skip
+            self.token = _token(folder, database, "tests", "operator")
+            tokens = {name: _token(folder, database, name, "agent", name) for name in clusters}
+        ports = [free_port() for _ in range(replicas)]
+        self.controllers = {
+            f"http://{host}:{port}": Server(
+                ["gcc", "--host", host, "--port", str(port), "--database", database,
+                 "--leader-ttl", "3", "--lease", f"{LEASE_S:g}", "--patience", "30"],
+                folder, folder / f"gcc{number}.log", env={"CEREBRUM_MARGIN_S": "3"},
+            )
+            for number, port in enumerate(ports)
+        }  # fmt: skip
         self.agents = {
             name: Server(
-                ["lca", "--cluster-id", name, "--gcc-url", self.url, "--port", str(free_port()),
-                 "--nodes", "2x2000m,4Gi", "--state", str(folder / name), "--forecaster", "none",
-                 "--policy", "first-fit"],
-                folder, folder / f"{name}.log", prefix, {"CEREBRUM_TOKEN": tokens[name]},
+                ["lca", "--cluster-id", name, "--gcc-url", ",".join(self.controllers),
+                 "--port", str(free_port()), "--nodes", "2x2000m,4Gi",
+                 "--state", str(folder / name), "--forecaster", "none", "--policy", "first-fit"],
+                folder, folder / f"{name}.log", netns, {"CEREBRUM_TOKEN": tokens[name]},
             )
-            for name, prefix in prefixes.items()
+            for name, netns in clusters.items()
         }  # fmt: skip
+        self.kept = self.servers()
+        self._urls = itertools.cycle(self.controllers)
+
+    @property
+    def gcc(self) -> Server:
+        """The first controller."""
+        return next(iter(self.controllers.values()))
 
     @property
     def lca(self) -> Server:
@@ -133,7 +155,11 @@ class Federation:
 
     def servers(self) -> list[Server]:
         """All of them."""
-        return [self.gcc, *self.agents.values()]
+        return [*self.controllers.values(), *self.agents.values()]
+
+    def server(self, side: str) -> Server:
+        """The first controller (`gcc`) or the first agent (`lca`)."""
+        return self.gcc if side == "gcc" else self.lca
 
     def __enter__(self) -> Federation:
         return self
@@ -154,23 +180,40 @@ class Federation:
         wait_for(ready, "controller and agents are ready")
 
     def client(self) -> CerebrumClient:
-        """For one errand."""
-        return CerebrumClient(self.url, self.token, timeout_s=20.0)
+        """For one errand; of several controllers the next one that lives."""
+        urls = itertools.islice(self._urls, len(self.controllers))
+        url = next((url for url in urls if self.controllers[url].alive), next(self._urls))
+        return CerebrumClient(url, self.token, timeout_s=20.0)
 
     def ready(self) -> bool:
-        """Whether the controller leads and knows all agents."""
+        """Whether somebody leads and knows all agents."""
+        self.leader()
         with self.client() as client:
-            client.ready()
             return {found["id"] for found in client.clusters()} >= set(self.agents)
 
-    def keep_alive(self) -> None:
-        """Start again what has died."""
-        for server in self.servers():
-            if not server.alive:
-                server.start()
+    def leader(self) -> Server:
+        """Who leads. Raises `Unreachable` when nobody does."""
+        for url, server in self.controllers.items():
+            if server.alive:
+                with CerebrumClient(url, self.token, timeout_s=20.0) as client:
+                    if client.ready()["leader"]:
+                        return server
+        raise Unreachable("nobody leads")
+
+    def keep_alive(self) -> int:
+        """Start again who has died, or was never started; how many had died by SIGKILL."""
+        dead = [server for server in self.kept if not server.alive]
+        killed = sum(server.was_killed for server in dead)
+        for server in dead:
+            server.start()
+        return killed
 
 
-def _token(database: str, name: str, scope: str, cluster: str = "") -> str:
-    command = [sys.executable, "-m", "cerebrum", "token", "create", name, "--scope", scope,
-               "--database", database, *(["--cluster", cluster] if cluster else [])]  # fmt: skip
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def _token(folder: Path, database: str, name: str, scope: str, cluster: str = "") -> str:
+    command = ["token", "create", name, "--scope", scope, "--database", database]
+    shown = folder / f"{name}.token"
+    creating = WarmProcess(
+        [*command, *(["--cluster", cluster] if cluster else [])], folder, shown, os.environ
+    )
+    assert creating.wait(PATIENCE_S) == 0, shown.read_text()
+    return shown.read_text().splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""PostgreSQL restarted under the controller while workflows come in and run."""
+"""PostgreSQL restarted, and one of two controllers killed, while workflows come in and run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.killing import insist, see_it_end
 from tests.chaos.servers import Federation
+from tests.chaos.story import Story
 from tests.chaos.work import problems, workflow
 from tests.services.postgres import Server, postgres
 
 __all__ = ["postgres"]  # the fixture
-pytestmark = [pytest.mark.slow, pytest.mark.needs(command="postgres")]
+pytestmark = pytest.mark.slow
+LOAD = 8
+
+
+def carry(federation: Federation, story: Story) -> list[str]:
+    """Submit `LOAD` workflows, see them end; what went wrong."""
+    load = [workflow(f"load-{number}", federation.effects, lasts_s=0.5) for number in range(LOAD)]
+    accepted = [story.insist(spec) for spec in load]
+    wrong = [f"{id} {state}" for id in accepted if (state := story.see_end(id)) != "succeeded"]
+    if len(set(accepted)) != LOAD:
+        wrong.append(f"two workflows with one id: {accepted}")
+    return wrong + [line for spec in load for line in problems(spec.name, federation.effects)]
 
 
 @pytest.mark.parametrize("immediately", [False, True], ids=["fast", "immediate"])
@@ -22,15 +33,25 @@ def test_a_restarted_database_loses_nothing(
 ) -> None:
     with Federation(tmp_path, database=postgres.new_database()) as federation:
         federation.start()
-        load = [
-            workflow(f"load-{number}-{immediately}", federation.effects, lasts_s=0.5)
-            for number in range(8)
-        ]
         restart = threading.Timer(1.0, postgres.restart, kwargs={"immediately": immediately})
         restart.start()
-        accepted = [insist(federation, spec) for spec in load]
+        wrong = carry(federation, Story(federation, "load"))
         restart.join()
-        assert len(set(accepted)) == len(load)
-        assert {see_it_end(federation, workflow_id) for workflow_id in accepted} == {"succeeded"}
-        wrong = [problems(spec.name, federation.effects) for spec in load]
-        assert wrong == [[]] * len(load)
+        assert wrong == []
+
+
+def test_a_standby_takes_over_from_a_leader_that_was_killed(
+    tmp_path: Path, postgres: Server
+) -> None:
+    """Agents and clients know both addresses; nobody starts the dead one again."""
+    with Federation(tmp_path, database=postgres.new_database(), replicas=2) as federation:
+        federation.start()
+        leader = federation.leader()
+        federation.kept.remove(leader)
+        kill = threading.Timer(1.0, leader.kill)
+        kill.start()
+        wrong = carry(federation, Story(federation, "load"))
+        kill.join()
+        assert leader.was_killed
+        assert federation.leader() is not leader
+        assert wrong == []

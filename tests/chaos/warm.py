@@ -18,21 +18,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.chaos.imported"])
+_context.set_forkserver_preload(["tests.chaos.imported", __name__])
 _turn = threading.Lock()
 """`multiprocessing` looks after all its processes whenever one is started: one thread at a time."""
 _PR_SET_PDEATHSIG = 1
 
 
 class WarmProcess:
-    """As much of `subprocess.Popen` as the tests use."""
+    """As much of `subprocess.Popen` as the tests use. `netns` is the network namespace it is in."""
 
     def __init__(
-        self, arguments: Sequence[str], folder: Path, log: Path, env: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        log: Path,
+        env: Mapping[str, str],
+        netns: str = "",
     ) -> None:
-        self._process = _context.Process(
-            target=_become, args=(list(arguments), str(folder), str(log), dict(env)), daemon=True
-        )
+        given = (list(arguments), str(folder), str(log), dict(env), netns)
+        self._process = _context.Process(target=_become, args=given, daemon=True)
         with _turn:
             self._process.start()
 
@@ -66,10 +70,13 @@ class WarmProcess:
         self.send_signal(signal.SIGTERM)
 
 
-def _become(arguments: list[str], folder: str, log: str, env: dict[str, str]) -> None:
+def _become(arguments: list[str], folder: str, log: str, env: dict[str, str], netns: str) -> None:
     """In the child: be `cerebrum ARGUMENTS`, to the end."""
+    libc = ctypes.CDLL(None, use_errno=True)
     # Nobody is to be left behind when the tests are killed.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if netns and libc.setns(os.open(f"/run/netns/{netns}", os.O_RDONLY), 0):
+        raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {netns}")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), stream)

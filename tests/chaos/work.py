@@ -9,6 +9,7 @@ from typing import Literal
 
 from cerebrum.services import wire
 
+TASKS = "abcdef"
 # Appending one short line is atomic. `$0` is the line's name.
 _SCRIPT = 'echo "$0 began" >> "$EFFECTS" && sleep "$LASTS" && echo "$0 ended" >> "$EFFECTS"'
 
@@ -31,7 +32,7 @@ def workflow(
             max_attempts=5,
             backoff_s=0.1,
         )
-        for task in "abcdef"
+        for task in TASKS
     ]
     return wire.WorkflowSpec(
         name=name,
@@ -51,7 +52,7 @@ def problems(name: str, effects: Path, begins: Sequence[int] = (1,)) -> list[str
     counts = Counter(lines)
     found = [
         f"{name}/{task} {what} {counts[f'{name}/{task} {what}']} times"
-        for task in "abcdef"
+        for task in TASKS
         for what, allowed in (("began", begins), ("ended", (1,)))
         if counts[f"{name}/{task} {what}"] not in allowed
     ]
@@ -60,3 +61,17 @@ def problems(name: str, effects: Path, begins: Sequence[int] = (1,)) -> list[str
         if first in lines and then in lines and lines.index(first) > lines.index(then):
             found.append(f"{name}/{after} began before {before} had ended")
     return found
+
+
+def began(name: str, effects: Path) -> bool:
+    """Whether any task of it has begun."""
+    return f"{name}/" in effects.read_text()
+
+
+def problems_of_cancelled(name: str, effects: Path) -> list[str]:
+    """What the file says against a workflow that was ended: no task began twice, or came to its
+    effect."""
+    lines = [line for line in effects.read_text().splitlines() if line.startswith(f"{name}/")]
+    return [f"{line} {n} times" for line, n in Counter(lines).items() if n > 1] + [
+        line for line in lines if line.endswith(" ended")
+    ]

@@ -29,6 +29,7 @@ CHECKS: tuple[Callable[[Reading], Iterable[Violation]], ...] = (
     results.workflow_states_follow,
     runs.one_run_at_a_time,
     runs.no_run_after_take_back,
+    runs.cancelled_is_over,
     runs.run_ids_follow_the_rule,
     runs.nodes_hold_what_they_have,
     runs.predecessors_first,

@@ -13,13 +13,15 @@ START_UNIX_S = 1_800_000_000.0
 class MachineClock:
     """One machine's clocks; they outlive the processes on it.
 
-    The monotonic one starts anywhere and runs `rate` seconds per true second. The wall clock is off
-    by some seconds and may be set by an hour either way at any moment.
+    The monotonic one starts anywhere and runs `rate` seconds per true second: at most `drift` off,
+    at its fastest if `bias` is 1, at its slowest if it is -1. The wall clock is off by some seconds
+    and may be set by an hour either way at any moment.
     """
 
-    def __init__(self, loop: VirtualLoop, rng: Random, drift: float) -> None:
+    def __init__(self, loop: VirtualLoop, rng: Random, drift: float, bias: int = 0) -> None:
         self._loop = loop
-        self.rate = 1.0 + rng.uniform(-drift, drift)
+        off = rng.uniform(-drift, drift)
+        self.rate = 1.0 + (bias * drift or off)
         self._boot_s = rng.uniform(0.0, 1e6)
         self._wall_off_s = rng.uniform(-5.0, 5.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -33,7 +33,7 @@ from tests.faults.workload import requests
 from tests.faults.world import SimExecutor, World
 
 CONTROLLER = ControllerSettings(
-    lease_s=LEASE_S, margin_s=2.0, patience_s=60.0, poll_s=5.0, leader_ttl_s=12.0, watch_s=2.0,
+    lease_s=LEASE_S, margin_s=2.0, patience_s=60.0, poll_s=5.0, leader_ttl_s=12.0,
     window_tasks=8, ahead_tasks=16, offer_tasks=4, max_unacked=4, infeasible_after_s=20.0,
 )  # fmt: skip
 _METERS = text("SELECT node, runs_pj FROM energy")
@@ -76,7 +76,7 @@ class Federation:
             delay_s = self.rng.choice((0.0, 0.0, 1.0, 20.0)) * self.rng.random()
             self.loop.call_later(delay_s, process.start, context=Context())
         rng = Random(f"{self.seed}/clients")
-        for request in requests(rng, self.plan.clusters, within_s=120.0):
+        for request in requests(rng, self.plan.workload):
             client = Client(self._line("client", _no_guard), self.loop, self.history, rng)
             self._errands.append(
                 self.loop.create_task(client.carry_through(request), context=Context())
@@ -116,7 +116,7 @@ class Federation:
     # -- controllers ----------------------------------------------------------------------------
 
     def _add_controller(self, name: str) -> None:
-        machine = MachineClock(self.loop, self.rng, self.plan.drift)
+        machine = MachineClock(self.loop, self.rng, self.plan.drift, int(self.plan.skewed))
         self.controllers[name] = Process(
             name, self._control, machine, self.disk, self.plan.disk, self.loop, self.history,
             Random(f"{self.seed}/{name}"), (LeadershipLost, StoreUnavailable),
@@ -124,8 +124,9 @@ class Federation:
 
     async def _control(self, process: Process) -> None:
         rng = np.random.default_rng([self.seed, process.life.number, *process.name.encode()])
+        settings = replace(CONTROLLER, watch_s=self.plan.watch_s)
         controller = Controller(
-            process.store(), process.clock(), CONTROLLER, rng, name=process.name, url=process.name
+            process.store(), process.clock(), settings, rng, name=process.name, url=process.name
         )
         life = process.life
         server = Server(process.context, controller, lambda: life.alive, process.complain)
@@ -137,7 +138,7 @@ class Federation:
     def add_agent(self, name: str, cluster: str) -> Machine:
         """An agent on a machine of its own, with some nodes; not started yet."""
         rng = Random(f"{self.seed}/{name}")
-        clock = MachineClock(self.loop, rng, self.plan.drift)
+        clock = MachineClock(self.loop, rng, self.plan.drift, -int(self.plan.skewed))
         nodes = tuple(_node(f"{name[4:]}-n{i}", rng) for i in range(rng.randint(1, 3)))
         faults = Faults(self.plan.run_failures, self.plan.start_failures, self.plan.stragglers)
         world = World(cluster, nodes, clock, self.loop, self.history, rng.randrange(2**32), faults)

@@ -8,14 +8,19 @@ from typing import Any
 
 from tests.faults.disk import DiskFaults
 from tests.faults.network import NetworkFaults
+from tests.faults.workload import Workload
 
 LEASE_S = 30.0
 FAULTS_END_S = 200.0
+BUSIEST = "the busiest agent"
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that goes wrong at `at_s` and is over after `for_s`."""
+    """One thing that goes wrong at `at_s` and is over after `for_s`.
+
+    `where` names a process; `BUSIEST` is the agent with the most runs at that moment.
+    """
 
     at_s: float
     what: str
@@ -26,7 +31,12 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A history's surroundings: its processes, the bad luck all the time, and the troubles."""
+    """A history's surroundings: its processes, the bad luck all the time, and the troubles.
+
+    `drift` bounds how far clocks run apart; `skewed`: the controllers' are as fast as that allows
+    and the agents' as slow, so that a margin has to make up for all of it. `watch_s`: how often a
+    controller looks at its leases.
+    """
 
     replicas: int
     clusters: int
@@ -39,6 +49,9 @@ class Plan:
     start_failures: float
     stragglers: float
     troubles: list[Trouble]
+    skewed: bool = False
+    watch_s: float = 2.0
+    workload: Workload = field(default_factory=Workload)
 
 
 # What may go wrong, how often relative to the rest, and to whom.

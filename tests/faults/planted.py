@@ -1,6 +1,6 @@
 """Mistakes planted in production code, each one that somebody could really make.
 
-The checker has to find every one of them: `python -m tests.faults.planted` says in how many seeds.
+The checker has to find every one of them: `python -m tests.faults.hunting` says in how many seeds.
 A judge that lets a planted bug pass would let a real one pass as well.
 """
 

@@ -14,7 +14,6 @@ from cerebrum.services.agent.leases import Leases
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.link import REPORTS, Link
-from cerebrum.services.agent.offers import Offers
 from cerebrum.services.agent.records import HeldState, HeldTask
 from cerebrum.services.agent.running import Runner
 from tests.faults.planted import Patch, bug
@@ -57,20 +56,6 @@ def dropped_is_started(patch: Patch) -> None:
             self.life.confirm(held)
 
     patch(Link, "_dropped", wrong)
-
-
-@bug
-def newer_offer_beside_the_old_run(patch: Patch) -> None:
-    """A task offered again is taken in while its run of before goes on."""
-
-    def wrong(self: Any, offer: wire.Offer) -> bool:
-        for task in offer.tasks:
-            live = self._ledger.tasks.get(task.uid)
-            if live is not None:
-                self._life._drop(live)
-        return False
-
-    patch(Offers, "_supersede", wrong)
 
 
 # -- leases ---------------------------------------------------------------------------------------
@@ -240,18 +225,19 @@ def predecessors_forgotten_on_restart(patch: Patch) -> None:
 
 
 @bug
-def dropped_runs_go_on(patch: Patch) -> None:
-    """What is not the agent's any more is forgotten without ending its run."""
+def cancelled_runs_go_on(patch: Patch) -> None:
+    """What is cancelled or dropped is forgotten, and its run goes on."""
     right = Holding.end_task
 
     def wrong(self: Any, task: Any, why: str, reason: str = "") -> None:
-        if why == "dropped" and task.state in (HeldState.BOUND, HeldState.RUNNING):
-            run = self.ledger.runs[task.run_id]
-            run.phase = RunPhase.STOPPED
-            self.ledger.touch(run)
-            self._drop(task)
-        else:
+        if why == "fenced" or task.state not in (HeldState.BOUND, HeldState.RUNNING):
             right(self, task, why, reason)
+            return
+        run = self.ledger.runs[task.run_id]
+        run.phase = RunPhase.STOPPED
+        self.ledger.touch(run)
+        task.state = HeldState.WAITING
+        right(self, task, why, reason)
 
     patch(Holding, "end_task", wrong)
 

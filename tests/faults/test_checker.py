@@ -167,6 +167,12 @@ def test_a_run_that_goes_on_after_it_was_taken_back() -> None:
     assert broken(finish(story)) == {"no run after take-back"}
 
 
+def test_a_run_that_goes_on_after_its_task_was_called_cancelled() -> None:
+    story = opening([]).held(A).held(B).tell("client", "asked_cancel", workflow=FLOW)
+    story.start(A, RUN_A).ended(A, "cancelled", RUN_A).stop(A, RUN_A, "stopped")
+    assert broken(finish(story, "cancelled")) == {"cancelled is over"}
+
+
 def test_a_run_with_a_free_name() -> None:
     story = opening([]).held(A).held(B).run(A, "cb-free").ended(A, "succeeded", "cb-free")
     assert "run ids follow the rule" in broken(finish(story))
@@ -243,6 +249,19 @@ def test_a_stampede() -> None:
     story.at_s += 60.0
     story.gcc("taken_back", A, generation=1, reason="cluster east is lost", cluster="east")
     assert "no stampede" in broken(story)
+
+
+@pytest.mark.parametrize(("back", "breaks"), [(False, True), (True, False)])
+def test_a_stampede_by_the_controllers_own_word(back: bool, breaks: bool) -> None:
+    story = good()
+    for cluster in ("east", "west"):
+        story.tell("network", "heard", cluster=cluster, identity=cluster)
+    story.at_s += 28.0
+    story.gcc("cluster_lost", cluster="east").gcc("cluster_lost", cluster="west")
+    if back:
+        story.gcc("cluster_back", cluster="west")
+    story.gcc("taken_back", A, generation=1, reason="cluster east is lost", cluster="east")
+    assert ("no stampede" in broken(story)) is breaks
 
 
 def test_two_agents_with_one_id() -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.hunting import hunt
+from tests.faults.hunting import hunt, recorded
+from tests.faults.plan import draw
+from tests.faults.planted import BUGS
 from tests.faults.play import play
+from tests.faults.scenarios import EVERY, bent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -20,11 +23,17 @@ def in_seeds(module: str, *arguments: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1, 2, EVERY - 1])
 def test_a_history_breaks_no_promise(seed: int) -> None:
     played = play(seed)
     assert [str(violation) for violation in played.violations] == []
     assert any(entry.kind == "workflow_ended" for entry in played.history)
+
+
+def test_one_seed_in_five_is_a_scenario_and_all_others_are_left_to_luck() -> None:
+    plans = [draw(seed) for seed in range(6 * EVERY)]
+    changed = [seed for seed, plan in enumerate(plans) if bent(plan, seed) != plan]
+    assert changed == [seed for seed in range(6 * EVERY) if seed % EVERY == EVERY - 1]
 
 
 def test_one_seed_is_one_history() -> None:
@@ -32,8 +41,13 @@ def test_one_seed_is_one_history() -> None:
 
 
 def test_the_checker_finds_a_planted_mistake() -> None:
-    found = hunt("start-before-confirmed", most_seeds=10)
+    found = hunt("start-before-confirmed", range(1, 11))
     assert found.check == "only confirmed work starts"
+
+
+def test_it_is_known_where_each_planted_mistake_is_found() -> None:
+    assert recorded().keys() == BUGS.keys()
+    assert len(BUGS) >= 20
 
 
 @pytest.mark.slow
@@ -43,4 +57,4 @@ def test_three_hundred_histories_break_no_promise() -> None:
 
 @pytest.mark.slow
 def test_every_planted_mistake_is_found() -> None:
-    in_seeds("tests.faults.hunting")
+    in_seeds("tests.faults.hunting", "--again")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
+from dataclasses import replace
 
 from tests.faults.federation import Federation
-from tests.faults.plan import Trouble
+from tests.faults.plan import BUSIEST, Trouble
 from tests.faults.process import Process
 
 Undo = Callable[[], None]
@@ -23,6 +24,10 @@ def schedule(federation: Federation, troubles: list[Trouble]) -> list[Undo]:
 
 
 def _begin(federation: Federation, trouble: Trouble, undo: list[Undo]) -> None:
+    if trouble.where == BUSIEST:
+        agents = federation.agents
+        where = max(agents, key=lambda name: agents[name].world.busy())
+        trouble = replace(trouble, where=where)
     about = {"where": trouble.where, "for_s": trouble.for_s, **trouble.data}
     federation.history.add(federation.loop.time(), "faults", trouble.what, **about)
     end = _MAKERS[trouble.what](federation, trouble)
@@ -66,6 +71,15 @@ def _cut(federation: Federation, trouble: Trouble) -> Undo:
     if trouble.what == "cut_one_way":
         ways = ways[trouble.data["direction"] == "in" :: 2]
     return _cut_ways(federation, ways)
+
+
+def _cut_and_crash(federation: Federation, trouble: Trouble) -> Undo:
+    """Cut off, and started again meanwhile: it has nobody to ask how long it may go on."""
+    process = _process(federation, trouble.where)
+    federation.loop.call_later(
+        trouble.data["after_s"], process.crash, "kill -9", 2.0, context=Context()
+    )
+    return _cut(federation, trouble)
 
 
 def _cut_controller(federation: Federation, trouble: Trouble) -> Undo:
@@ -157,6 +171,7 @@ _MAKERS: dict[str, Callable[[Federation, Trouble], Undo]] = {
     "pause": _pause,
     "cut": _cut,
     "cut_one_way": _cut,
+    "cut_and_crash": _cut_and_crash,
     "cut_controller": _cut_controller,
     "wall_clock": _wall_clock,
     "disk_full": _disk_full,

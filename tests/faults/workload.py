@@ -22,14 +22,26 @@ class Request:
     cancel_after_s: float | None
 
 
-def requests(rng: Random, clusters: int, within_s: float) -> list[Request]:
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How much is asked for: ranges, and what is drawn from. `on_cluster_lost` are the weights of
+    `wait`, `replace` and `never`."""
+
+    workflows: tuple[int, int] = (2, 5)
+    tasks: tuple[int, int] = (2, 14)
+    within_s: float = 120.0
+    durations_s: tuple[float, ...] = (0.0, 0.5, 3.0, 10.0, 30.0)
+    on_cluster_lost: tuple[int, int, int] = (3, 5, 1)
+
+
+def requests(rng: Random, workload: Workload) -> list[Request]:
     """Submissions of one history, by time."""
-    count = rng.randint(2, 5)
+    count = rng.randint(*workload.workflows)
     found = [
         Request(
-            at_s=rng.uniform(0.0, within_s),
+            at_s=rng.uniform(0.0, workload.within_s),
             key=f"key-{i}",
-            spec=_workflow(rng, f"flow-{i}", clusters),
+            spec=_workflow(rng, f"flow-{i}", workload),
             repeats=rng.choice((0, 0, 1, 2)),
             cancel_after_s=rng.uniform(0.0, 60.0) if rng.random() < 0.2 else None,
         )
@@ -38,10 +50,10 @@ def requests(rng: Random, clusters: int, within_s: float) -> list[Request]:
     return sorted(found, key=lambda request: request.at_s)
 
 
-def _workflow(rng: Random, name: str, clusters: int) -> wire.WorkflowSpec:
-    size = rng.randint(2, 14)
+def _workflow(rng: Random, name: str, workload: Workload) -> wire.WorkflowSpec:
+    size = rng.randint(*workload.tasks)
     job = rng.random() < 0.25
-    tasks = [_task(rng, f"t{i}") for i in range(size)]
+    tasks = [_task(rng, f"t{i}", workload.durations_s) for i in range(size)]
     share = 0.0 if job else rng.choice((0.1, 0.25, 0.5))
     edges = [
         wire.DependencySpec(
@@ -57,20 +69,20 @@ def _workflow(rng: Random, name: str, clusters: int) -> wire.WorkflowSpec:
         tasks=tasks,
         dependencies=edges,
         priority=rng.choice((0, 0, 5)),
-        on_cluster_lost=rng.choices(("wait", "replace", "never"), (3, 5, 1))[0],
+        on_cluster_lost=rng.choices(("wait", "replace", "never"), workload.on_cluster_lost)[0],
         decomposition=rng.choice(DECOMPOSITIONS),
         assignment=rng.choice(ASSIGNMENTS),
     )
 
 
-def _task(rng: Random, name: str) -> wire.TaskSpec:
+def _task(rng: Random, name: str, durations_s: tuple[float, ...]) -> wire.TaskSpec:
     huge = rng.random() < 0.005  # fits nowhere: it has to be rejected, and its heirs cancelled
     return wire.TaskSpec(
         name=name,
         cpu_milli=1_000_000 if huge else rng.choice((100, 500, 1000, 2000)),
         memory_mib=rng.choice((0, 64, 512)),
         gpu_count=1 if rng.random() < 0.05 else 0,
-        duration_s=rng.choice((0.0, 0.5, 3.0, 10.0, 30.0)) * rng.uniform(0.5, 1.5),
+        duration_s=rng.choice(durations_s) * rng.uniform(0.5, 1.5),
         max_attempts=rng.randint(1, 4),
         backoff_s=rng.choice((0.1, 1.0, 5.0)),
     )

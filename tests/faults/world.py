@@ -60,6 +60,10 @@ class World(SimulatedNodes):
             self._write("node", node=node.name, cpu_milli=r.cpu_milli, memory_mib=r.memory_mib,
                         gpu_count=r.gpu_count)  # fmt: skip
 
+    def busy(self) -> int:
+        """How many runs go on."""
+        return sum(run.status.phase is RunPhase.RUNNING for run in self._runs.values())
+
     def lose_everything(self) -> None:
         """The machine is switched off: every run is gone, and nobody remembers it."""
         self.advance()

@@ -13,6 +13,8 @@ from cerebrum.services.agent.records import Assignment, HeldRun, HeldState, Held
 
 _LONGEST_BACKOFF_S = 86_400.0
 _MAX_TRIES = 3  # of one start, before it counts as failed
+_MAX_LOST = 10  # attempts whose end nobody saw, beyond those allowed: some tasks take machines down
+LOST = "lost"
 
 
 class Lifecycle(Holding):
@@ -90,7 +92,7 @@ class Lifecycle(Holding):
     def _bind(self, placed: Placed) -> None:
         task = self.ledger.tasks[placed.uid]
         task.attempts += 1
-        task.state, task.node, task.reason = HeldState.BOUND, placed.node, ""
+        task.state, task.node, task.reason = HeldState.BOUND, placed.node, placed.reason[:1000]
         task.run_id = run_id(task.uid, task.generation, task.attempts)
         run = HeldRun(
             task.run_id, task.uid, task.generation, task.attempts,
@@ -102,7 +104,7 @@ class Lifecycle(Holding):
         self.ledger.event(
             "bound", task, node=placed.node, attempt=task.attempts, generation=task.generation,
             run_id=run.run_id, cpu_milli=wants.cpu_milli, memory_mib=wants.memory_mib,
-            gpus=placed.gpus, gpu_milli=wants.gpu_milli,
+            gpus=placed.gpus, gpu_milli=wants.gpu_milli, reason=task.reason,
         )  # fmt: skip
         self.orders.starts[run.run_id] = None
 
@@ -151,7 +153,7 @@ class Lifecycle(Holding):
         elif run.phase is RunPhase.STARTING:
             status = RunStatus(run.run_id, RunPhase.START_FAILED, reason="cannot be started")
         else:
-            status = RunStatus(run.run_id, RunPhase.FAILED, reason="lost")
+            status = RunStatus(run.run_id, RunPhase.FAILED, reason=LOST)
         self._run_ended(run, status)
 
     def _task_of(self, run: HeldRun) -> HeldTask | None:
@@ -173,8 +175,9 @@ class Lifecycle(Holding):
         self.placement.started(task.uid, now)
         self.ledger.event("started", task, run_id=run.run_id, node=run.node, attempt=run.attempt)
         self.ledger.report(
-            task, "running", node=run.node, run_id=run.run_id, started_unix_s=run.started_unix_s
-        )
+            task, "running", node=run.node, run_id=run.run_id,
+            started_unix_s=run.started_unix_s, reason="" if task.ending else task.reason,
+        )  # fmt: skip
 
     def _run_ended(self, run: HeldRun, status: RunStatus) -> None:
         energy_j = self.energy.end(run.run_id, self._now)
@@ -218,12 +221,21 @@ class Lifecycle(Holding):
             self._drop(task)
         elif asked in ("cancelled", "fenced"):
             self.placement.cancelled(task.uid, now)
+            reason = task.reason if task.ending else asked
             task.ending = asked
-            self._end(task, HeldState.CANCELLED, task.reason or asked, more)
+            self._end(task, HeldState.CANCELLED, reason or asked, more)
+        elif not asked and self._excused(task, status):
+            self._wait_again(task, f"its run on {run.node} was lost", 0.0)
         elif asked:  # preempted or drained: it is not the task's fault
             self._wait_again(task, f"{asked} on {run.node}", 0.0)
         else:
             self._failed(task, status, more)
+
+    def _excused(self, task: HeldTask, status: RunStatus) -> bool:
+        """Whether nobody knows how the run ended (its machine was switched off): it may have
+        succeeded, so it does not count as a failure of the task."""
+        lost = status.phase is RunPhase.FAILED and status.reason == LOST
+        return lost and task.attempts < task.spec.max_attempts + _MAX_LOST
 
     def _failed(self, task: HeldTask, status: RunStatus, more: dict[str, Any]) -> None:
         spec, now = task.spec, self._now

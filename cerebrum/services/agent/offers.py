@@ -96,14 +96,21 @@ class Offers:
         self._life.hold(assignment, self._tasks(offer, ended))
 
     def _tasks(self, offer: wire.Offer, ended: Ended) -> list[HeldTask]:
+        names = {task.uid for task in offer.tasks}
         return [
             HeldTask(
                 task.uid, self._ledger.number(), offer.assignment, offer.generation, task.spec,
                 task.rank_s, tuple(task.after), dict(task.inputs),
-                waits_for={uid for uid in task.after if ended.get(uid, ("",))[0] != "succeeded"},
+                waits_for={uid for uid in task.after if not self._done(uid, names, ended)},
             )
             for task in offer.tasks
         ]  # fmt: skip
+
+    def _done(self, uid: str, names: set[str], ended: Ended) -> bool:
+        """Whether a predecessor has succeeded here, and is not wanted once more: then its followers
+        wait for it again, as the controller thinks they do until it hears of the first time."""
+        again = uid in names or uid in self._ledger.tasks
+        return not again and ended.get(uid, ("",))[0] == "succeeded"
 
 
 def unfit(spec: wire.TaskSpec, nodes: Sequence[Node]) -> str:

@@ -38,6 +38,7 @@ from cerebrum.services.agent.journal import (
     packed,
     task_record,
 )
+from cerebrum.services.agent.reasons import Reasons
 
 _MAX_DECISIONS = 100_000  # in one pass: beyond this a policy goes round in circles
 _CROWDED = 10_000  # ended tasks the engine may carry along
@@ -70,12 +71,13 @@ class Placeable:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The policy puts a task on a node; `gpus` a bit per GPU index."""
+    """The policy puts a task on a node; `gpus` a bit per GPU index, `reason` for people."""
 
     uid: str
     node: str
     gpus: int = 0
     cache_ways: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ class Placement:
         waits: dict[str, str] = {}
         rejects: dict[str, str] = {}
         defers: dict[str, float] = {}
+        why = Reasons(self.policy)
         problem = ""
         for _ in range(_MAX_DECISIONS):
             snapshot = self.engine.snapshot()
@@ -247,7 +250,8 @@ class Placement:
                     preempts += [uid for uid in victims if uid not in stopping]
                     break
                 for action in actions:
-                    self._act(action, placed, waits, rejects, defers)
+                    reason = why.of(self.snapshot, action) if isinstance(action, Bind) else ""
+                    self._act(action, reason, placed, waits, rejects, defers)
             except (InvalidEvent, InfeasibleDecision) as infeasible:
                 problem = str(infeasible)
                 break
@@ -261,6 +265,7 @@ class Placement:
     def _act(
         self,
         action: Action,
+        why: str,
         placed: list[Placed],
         waits: dict[str, str],
         rejects: dict[str, str],
@@ -271,7 +276,7 @@ class Placement:
         uid = self.uids[action.task]
         match action:
             case Bind(_, row, gpus, ways):
-                placed.append(Placed(uid, self.engine.node_names[row], gpus, ways))
+                placed.append(Placed(uid, self.engine.node_names[row], gpus, ways, why))
             case Wait(_, reason):
                 waits[uid] = self.reason(reason)
             case Reject(_, reason):

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from cerebrum.services.controller._prepared import Prepared
 from cerebrum.services.controller._specs import Shape, unpacked
 from cerebrum.services.store import schema as db
 
@@ -25,11 +26,12 @@ _MUTABLE = (
     "reason", "energy_j", "started_unix_s", "ended_unix_s",
 )  # fmt: skip
 _COLUMNS = [db.tasks.c.idx, db.tasks.c.name, *(db.tasks.c[name] for name in _MUTABLE)]
-_UPDATE = (
+_UPDATE = Prepared(
     update(db.tasks)
     .where(db.tasks.c.workflow_id == bindparam("_workflow"), db.tasks.c.idx == bindparam("_idx"))
     .values({name: bindparam(f"_{name}") for name in _MUTABLE})
 )
+_EVENTS = Prepared(insert(db.events), ["unix_s", "kind", "workflow_id", "task", "cluster", "data"])
 
 
 @dataclass(slots=True, eq=False)
@@ -190,7 +192,7 @@ class Change:
             self._count(workflow_id, counts)
         events, self._events = self._events, []
         if events:
-            self.connection.execute(insert(db.events), events)
+            _EVENTS.run(self.connection, *events)
             self._news = True
 
     @property
@@ -207,7 +209,7 @@ class Change:
             if row.dirty
         ]
         if rows:
-            self.connection.execute(_UPDATE, rows)
+            _UPDATE.run(self.connection, *rows)
         for changed in self._rows.values():
             for row in changed.values():
                 row.dirty = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -82,6 +83,7 @@ class Context:
         self.queue = Queue()
         self.shapes = ShapeCache()
         self.halted = False
+        self.halted_s = -math.inf  # when it was so last
         self.capacity_version = 0
         self.avoided: dict[str, set[str]] = {}
         self._unsure = True

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from cerebrum.model.federation import Decomposition
 from cerebrum.services.controller import policies
 from cerebrum.services.controller._change import Change, TaskRow
+from cerebrum.services.controller._reasons import Reasons
 from cerebrum.services.controller._sessions import Session
 from cerebrum.services.controller._specs import Shape
 from cerebrum.services.controller._transitions import assign, fall, recount
@@ -20,7 +21,7 @@ from cerebrum.services.store import schema as db
 
 @dataclass(eq=False)
 class Decision:
-    """A workflow's parts, and the cluster of each task that needs one."""
+    """A workflow's parts, the cluster of each task that needs one, and why for people."""
 
     shape: Shape
     cut: Decomposition
@@ -28,6 +29,11 @@ class Decision:
     rank_s: NDArray[np.float64]
     decomposition: str
     assignment: str
+    reasons: Reasons
+
+    def reason(self, task: int, cluster: str) -> str:
+        """Why a task goes to that cluster."""
+        return self.reasons.get((int(self.cut.part[task]), cluster), self.assignment)
 
 
 def store(change: Change, decision: Decision) -> bool:
@@ -50,22 +56,21 @@ def store(change: Change, decision: Decision) -> bool:
                 part=int(cut.part[row.idx]),
             )
         _store_parts(change, decision)
-    reason = f"assigned by {decision.assignment}"
     for row in pending:
-        part = int(cut.part[row.idx])
+        part, cluster = int(cut.part[row.idx]), decision.clusters[row.idx]
         row.reason = ""
-        assign(change, shape, row, decision.clusters[row.idx], part, reason)
+        assign(change, shape, row, cluster, part, decision.reason(row.idx, cluster))
     recount(change, shape)
     table = db.workflows
+    used = {
+        "started_unix_s": change.unix_s,
+        "decomposition": decision.decomposition,
+        "assignment": decision.assignment,
+    }
     change.connection.execute(
         update(table)
         .where(table.c.id == shape.id)
-        .values(
-            state="running",
-            to_plan=0,
-            reason="",
-            started_unix_s=change.unix_s if first else table.c.started_unix_s,
-        )
+        .values(state="running", to_plan=0, reason="", **(used if first else {}))
     )
     if not first:
         _move_parts(change, decision, pending)
@@ -82,7 +87,8 @@ def _available(change: Change, wanted: set[str]) -> set[str]:
 
 def _store_parts(change: Change, decision: Decision) -> None:
     shape, cut = decision.shape, decision.cut
-    clusters = {int(cut.part[task]): name for task, name in decision.clusters.items()}
+    members = {int(cut.part[task]): task for task in decision.clusters}
+    clusters = {part: decision.clusters[task] for part, task in members.items()}
     sizes, work = np.bincount(cut.part, minlength=cut.parts).tolist(), cut.work_core_s().tolist()
     change.connection.execute(
         insert(db.parts),
@@ -93,7 +99,7 @@ def _store_parts(change: Change, decision: Decision) -> None:
                 "cluster": clusters.get(part),
                 "tasks": sizes[part],
                 "core_s": work[part],
-                "reason": f"assigned by {decision.assignment}",
+                "reason": decision.reason(members[part], clusters[part]) if part in members else "",
             }
             for part in range(cut.parts)
         ],
@@ -111,12 +117,13 @@ def _store_parts(change: Change, decision: Decision) -> None:
 
 def _move_parts(change: Change, decision: Decision, moved: Sequence[TaskRow]) -> None:
     table = db.parts
-    moves = {int(decision.cut.part[row.idx]): decision.clusters[row.idx] for row in moved}
-    for part, cluster in sorted(moves.items()):
+    moves = {int(decision.cut.part[row.idx]): row.idx for row in moved}
+    for part, task in sorted(moves.items()):
+        cluster = decision.clusters[task]
         change.connection.execute(
             update(table)
             .where(table.c.workflow_id == decision.shape.id, table.c.part == part)
-            .values(cluster=cluster, reason=f"moved by {decision.assignment}")
+            .values(cluster=cluster, reason=decision.reason(task, cluster))
         )
 
 

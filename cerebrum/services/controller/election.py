@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from cerebrum.services.controller._prepared import Prepared
 from cerebrum.services.errors import LeadershipLost, Refused, StoreUnavailable
 from cerebrum.services.ports import Clock, Store
 from cerebrum.services.store import schema as db
 
 _ROW = select(db.leader.c.holder, db.leader.c.url, db.leader.c.counter, db.leader.c.epoch)
 
-_EPOCH = select(db.leader.c.epoch).with_for_update(read=True)
+_EPOCH = Prepared(select(db.leader.c.epoch).with_for_update(read=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,6 @@ class Leadership:
 def check_epoch(connection: Connection, epoch: int) -> None:
     """The first statement of every transaction of a leader. On PostgreSQL the row is locked against
     an election until we have committed."""
-    found = connection.scalar(_EPOCH)
+    found = _EPOCH.run(connection).scalar()
     if found != epoch:
         raise LeadershipLost(f"our epoch is {epoch}, the database's is {found}")

@@ -25,6 +25,9 @@ async def watch(context: Context) -> None:
         [(s.seen_s, s.lost) for s in context.sessions.values()], context.settings.lease_s
     )
     if context.halted:
+        context.halted_s = now_s
+    # When a common silence ends, clusters come back one after the other: each has a lease's time.
+    if now_s - context.halted_s <= context.settings.lease_s:
         return
     for session in sorted(context.sessions.values(), key=lambda one: one.cluster):
         if session.lost or session.others:

@@ -27,6 +27,7 @@ from cerebrum.services.controller._decision import (
     set_reason,
     store,
 )
+from cerebrum.services.controller._reasons import reasons
 from cerebrum.services.controller._sessions import Session
 from cerebrum.services.controller._specs import Shape, core_s
 from cerebrum.services.controller._waiting import wait_for
@@ -220,7 +221,11 @@ class Planner:
         speed = sum(view.speed for view in views) / len(views)
         rank_s = shape.upward_rank_s(speed, network)
         decomposition = spec.decomposition or settings.decomposition
-        return Decision(shape, cut, clusters, rank_s, decomposition, name)
+        why = reasons(
+            name, cut, {row.idx: row.cluster for row in rows.values() if row.cluster},
+            clusters, views, policies.holders_by_part(shape, cut, wanted, sessions),
+        )  # fmt: skip
+        return Decision(shape, cut, clusters, rank_s, decomposition, name, why)
 
     async def _auction(
         self,

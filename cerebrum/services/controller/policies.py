@@ -6,7 +6,7 @@ choose files to load or options to set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,7 @@ def divisible(shape: Shape, cut: Decomposition, sessions: Sequence[Session]) -> 
     place = np.empty(len(shape), np.int64)
     place[shape.workflow.order] = np.arange(len(shape))
     order: list[int] = np.lexsort((place, cut.part)).tolist()
-    able = _holders_by_class(shape, sessions)
+    able = holders_by_class(shape, sessions)
     kinds: list[int] = shape.workflow.tasks.class_id.tolist()
     part = np.zeros(len(shape), np.int32)
     piece, common, before = -1, frozenset[int](), -1
@@ -126,7 +126,22 @@ def divisible(shape: Shape, cut: Decomposition, sessions: Sequence[Session]) -> 
     return Decomposition(shape.workflow, part)
 
 
-def _holders_by_class(shape: Shape, sessions: Sequence[Session]) -> list[frozenset[int]]:
+def holders_by_part(
+    shape: Shape, cut: Decomposition, parts: Iterable[int], sessions: Sequence[Session]
+) -> dict[int, frozenset[int]]:
+    """Indices of the clusters with a node for each task, for each of the parts."""
+    able = holders_by_class(shape, sessions)
+    kinds = shape.workflow.tasks.class_id
+    everyone = frozenset(range(len(sessions)))
+    return {
+        part: everyone.intersection(
+            *(able[int(kind)] for kind in np.unique(kinds[cut.tasks_of(part)]))
+        )
+        for part in parts
+    }
+
+
+def holders_by_class(shape: Shape, sessions: Sequence[Session]) -> list[frozenset[int]]:
     """For each task class, the clusters with a node for it."""
     table = shape.workflow.tasks
     kinds, firsts = np.unique(table.class_id, return_index=True)

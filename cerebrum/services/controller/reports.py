@@ -207,7 +207,7 @@ def _progress(change: Change, shape: Shape, task: TaskRow, cluster: str, one: Ta
         run_id=_clean(one.run_id),
         attempt=one.attempt,
         started_unix_s=one.started_unix_s or one.unix_s or change.unix_s,
-        reason="",
+        reason=task.reason if task.cancel_requested else _clean(one.reason),
     )
     change.log("running", shape.id, task.name, cluster,
                node=task.node, generation=one.generation, attempt=one.attempt)  # fmt: skip
@@ -248,7 +248,9 @@ def _finish(
         started_unix_s=one.started_unix_s or (task.started_unix_s if current else None),
         ended_unix_s=one.unix_s or change.unix_s,
     )
-    reason = _clean(one.reason) or (task.reason if one.change == "cancelled" else "")
+    # Of a task that went well there is to say why it ran where it did.
+    kept = task.reason if current and one.change != "failed" and was_out else ""
+    reason = _clean(one.reason) or kept
     change.end(shape.id, task, one.change, reason, cluster, generation=one.generation,
                exit_code=task.exit_code, energy_j=one.energy_j)  # fmt: skip
     if not current and was_out and holder is not None:

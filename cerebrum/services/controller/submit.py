@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, insert, select, update
 from cerebrum.model.errors import InputError
 from cerebrum.services.controller._change import Change
 from cerebrum.services.controller._context import Context
+from cerebrum.services.controller._prepared import Prepared
 from cerebrum.services.controller._specs import Shape, core_s, packed, workflow_of
 from cerebrum.services.controller.policies import check_names
 from cerebrum.services.errors import Refused
@@ -16,13 +17,31 @@ from cerebrum.services.store import schema as db
 from cerebrum.services.wire import WorkflowSpec
 
 RETRY_AFTER_S = 5.0
-# Made once: to put a statement together costs as much as to run it.
-_BEFORE = (
+_BEFORE = Prepared(
     select(db.idempotency.c.body_hash, db.idempotency.c.workflow_id, db.workflows.c.state)
     .join(db.workflows, db.workflows.c.id == db.idempotency.c.workflow_id)
     .where(db.idempotency.c.tenant == bindparam("of"), db.idempotency.c.key == bindparam("named"))
 )
-_QUOTAS = select(db.quotas)
+_QUOTAS = Prepared(select(db.quotas))
+_FIRST_OF_TENANT = Prepared(insert(db.quotas), ["tenant", "tasks"])
+_MORE_OF_TENANT = Prepared(
+    update(db.quotas)
+    .where(db.quotas.c.tenant == bindparam("of"))
+    .values(tasks=db.quotas.c.tasks + bindparam("more"))
+)
+_KEY = Prepared(insert(db.idempotency), db.idempotency.c.keys())
+_WORKFLOW = Prepared(
+    insert(db.workflows),
+    [c.name for c in db.workflows.columns if c.name not in ("started_unix_s", "ended_unix_s")],
+)
+_TASKS = Prepared(
+    insert(db.tasks),
+    [
+        "workflow_id", "idx", "name", "state", "priority", "position", "generation",
+        "waits_remote", "cancel_requested", "cpu_milli", "core_s", "rank_s", "node", "run_id",
+        "attempt", "reason", "energy_j",
+    ],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +81,7 @@ async def submit(
                 "workflow_id": shape.id,
                 "unix_s": change.unix_s,
             }
-            change.connection.execute(insert(db.idempotency), row)
+            _KEY.run(change.connection, row)
         change.to_plan[shape.id] = spec.priority
         return Submitted(shape.id, "pending", created=True)
 
@@ -74,7 +93,7 @@ async def submit(
 
 def _before(change: Change, tenant: str, key: str, body_hash: str) -> Submitted | None:
     """What this key was answered before, if it was."""
-    row = change.connection.execute(_BEFORE, {"of": tenant, "named": key}).first()
+    row = _BEFORE.run(change.connection, {"of": tenant, "named": key}).first()
     if row is None:
         return None
     if row.body_hash != body_hash:
@@ -88,8 +107,8 @@ def _before(change: Change, tenant: str, key: str, body_hash: str) -> Submitted 
 
 def _take_quota(change: Change, tenant: str, tasks: int, context: Context) -> None:
     """Count the tasks in, or refuse them."""
-    table, settings = db.quotas, context.settings
-    rows = {row.tenant: row for row in change.connection.execute(_QUOTAS)}
+    settings = context.settings
+    rows = {row.tenant: row for row in _QUOTAS.run(change.connection)}
     mine = rows.get(tenant)
     limit = mine.max_tasks if mine is not None and mine.max_tasks is not None else None
     limit = settings.tenant_tasks if limit is None else limit
@@ -107,17 +126,15 @@ def _take_quota(change: Change, tenant: str, tasks: int, context: Context) -> No
                 retry_after_s=RETRY_AFTER_S,
             )
     if mine is None:
-        change.connection.execute(insert(table), {"tenant": tenant, "tasks": tasks})
+        _FIRST_OF_TENANT.run(change.connection, {"tenant": tenant, "tasks": tasks})
     else:
-        change.connection.execute(
-            update(table).where(table.c.tenant == tenant).values(tasks=table.c.tasks + tasks)
-        )
+        _MORE_OF_TENANT.run(change.connection, {"of": tenant, "more": tasks})
 
 
 def _store(change: Change, shape: Shape, blob: bytes, tenant: str) -> None:
     spec = shape.spec
-    change.connection.execute(
-        insert(db.workflows),
+    _WORKFLOW.run(
+        change.connection,
         {
             "id": shape.id,
             "tenant": tenant,
@@ -166,6 +183,6 @@ def _store(change: Change, shape: Shape, blob: bytes, tenant: str) -> None:
         }
         for i, task in enumerate(spec.tasks)
     ]
-    change.connection.execute(insert(db.tasks), rows)
+    _TASKS.run(change.connection, *rows)
     edges = len(shape.workflow.before)
     change.log("submitted", shape.id, tasks=len(shape), edges=edges, tenant=tenant)

@@ -31,15 +31,16 @@ class _Job:
 
     def run(self, connection: Connection) -> None:
         """Do the work in a savepoint. What it raises is its own; a failing database is not."""
-        savepoint = connection.begin_nested()
+        # In plain words: SQLAlchemy's own savepoints are compiled anew each time.
+        connection.exec_driver_sql("SAVEPOINT job")
         try:
             self.result = self.work(connection)
-            savepoint.commit()
         except Exception as error:
             if failed(error):
                 raise
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
             self.error = error
+        connection.exec_driver_sql("RELEASE SAVEPOINT job")
 
     def settle(self) -> None:
         """Wake who waits, in its event loop."""

@@ -95,8 +95,8 @@ agents = Table(
 
 # `spec` is zlib-compressed JSON of wire.WorkflowSpec, immutable. The four counters say how many
 # tasks ended how; `unended` reaches 0 when the workflow ends. `to_plan` 1: has pending tasks that
-# want a cluster. `decomposition`, `assignment`: names of the policies asked for ('': default).
-# `reason`: why it waits, or why it ended as it did.
+# want a cluster. `decomposition`, `assignment`: names of the policies asked for ('': default), and
+# once it is planned of those that were used. `reason`: why it waits, or why it ended as it did.
 workflows = Table(
     "workflows",
     metadata,

@@ -68,14 +68,25 @@ def windows_are_kept(reading: Reading) -> Iterator[Violation]:
 def no_stampede(reading: Reading) -> Iterator[Violation]:
     """When most clusters fall silent within a lease, nothing is taken back."""
     lease_s = float(reading.settings.get("lease_s", 0.0))
-    heard: dict[str, float] = {}
+    heard: dict[str, float] = {}  # when the last message arrived
+    answered: dict[str, float] = {}
+    lost: set[str] = set()  # by the controller's own word
     for entry in reading.entries:
         if entry.who == "network" and entry.kind == "heard":
-            heard[entry.cluster] = entry.at_s
+            answered[entry.cluster] = entry.at_s
+            heard[entry.cluster] = float(entry.data.get("arrived_s", entry.at_s))
+        elif entry.kind == "cluster_lost":
+            lost.add(entry.cluster)
+        elif entry.kind == "cluster_back":
+            lost.discard(entry.cluster)
         elif entry.kind == "taken_back" and "is lost" in str(entry.data.get("reason")):
-            silent = [name for name, at_s in heard.items() if entry.at_s - at_s > 1.1 * lease_s]
+            late = {name for name, at_s in answered.items() if entry.at_s - at_s > 1.1 * lease_s}
             since = heard.get(entry.cluster, 0.0)
-            together = [name for name in silent if abs(heard[name] - since) < 0.9 * lease_s]
+            together = sorted(
+                name
+                for name in late | (lost & heard.keys())
+                if abs(heard[name] - since) < 0.9 * lease_s
+            )
             if len(together) >= 2 and len(together) > 0.55 * len(heard):
                 sentence = f"{entry.task} was taken back while {together} are silent together"
                 yield Violation("no stampede", sentence, (entry,))

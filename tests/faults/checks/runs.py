@@ -53,6 +53,19 @@ def no_run_after_take_back(reading: Reading) -> Iterator[Violation]:
                     yield Violation("no run after take-back", sentence, shown)
 
 
+def cancelled_is_over(reading: Reading) -> Iterator[Violation]:
+    """When a task is called cancelled, its run has ended: until then it is only to be cancelled."""
+    for uid, runs in reading.runs_of.items():
+        end = reading.terminal(uid)
+        if end is None or end.kind != "cancelled":
+            continue
+        for run in runs:
+            if run.end_s > end.at_s:
+                sentence = f"task {uid} was called cancelled while it ran at {run.node}"
+                shown = (run.start, end, *([run.end] if run.end else []))
+                yield Violation("cancelled is over", sentence, shown)
+
+
 def run_ids_follow_the_rule(reading: Reading) -> Iterator[Violation]:
     """A run is named by task, generation and attempt, and is started once."""
     name, seen = "run ids follow the rule", dict[str, Entry]()

@@ -1,0 +1,87 @@
+"""Stories that the fault simulator told first (`tests/faults`), each without its accidents."""
+
+from __future__ import annotations
+
+from tests.services.controller.rig import Agent, Rig, chain, job, story
+
+
+def test_what_is_to_be_cancelled_is_not_given_out_again_when_its_predecessor_moves():
+    async def tell(rig: Rig) -> None:
+        agent = Agent(rig, "a")
+        await agent.register()
+        workflow = await rig.submit(chain("x", "y"))
+        await rig.plan()
+        await agent.take()
+        await rig.controller.cancel_task(f"{workflow}/y")
+        # The agent was cut off from us and has ended x behind its fence.
+        await agent.report(agent.says(f"{workflow}/x", "cancelled", reason="fenced"))
+        assert rig.states(workflow) == {"x": "pending", "y": "held"}
+        assert [e for e in rig.events("assigned") if e[1] == "y" and e[3]["generation"] > 1] == []
+        assert (await agent.poll()).cancel == [f"{workflow}/y"]
+        await agent.report(agent.says(f"{workflow}/y", "cancelled"))
+        assert rig.states(workflow)["y"] == "cancelled"
+
+    story(tell)
+
+
+def test_what_a_replaced_agent_keeps_for_ever_takes_no_place_of_the_next_one():
+    async def tell(rig: Rig) -> None:
+        first = Agent(rig, "a")
+        await first.register()
+        kept = await rig.submit(job("x", "y", on_cluster_lost="never"))
+        await rig.plan()
+        assert len(await first.take()) == 2
+        await rig.pass_time(13)  # its disk is lost, and with it what it held
+        second = Agent(rig, "a", identity="another-identity-of-a")
+        await second.register()
+        workflow = await rig.submit(job("z"))
+        await rig.plan()
+        assert [task.uid for task in await second.take()] == [f"{workflow}/z"]
+        assert rig.states(kept) == {"x": "held", "y": "held"}
+        await rig.restart()  # and after a restart it is still known who had what
+        other = await rig.submit(job("z"))
+        await second.end(f"{workflow}/z")
+        await rig.plan()
+        assert [task.uid for task in await second.take()] == [f"{other}/z"]
+
+    story(tell, window_tasks=2, ahead_tasks=2)
+
+
+def test_who_alone_waits_for_room_in_a_full_cluster_is_planned_when_it_opens():
+    async def tell(rig: Rig) -> None:
+        large, small = Agent(rig, "large"), Agent(rig, "small", cpu_milli=1000)
+        await large.register()
+        await small.register()
+        spec = job("x", "y")
+        big = [task.model_copy(update={"cpu_milli": 4000}) for task in spec.tasks]
+        first = await rig.submit(spec.model_copy(update={"tasks": big}))
+        await rig.clock.advance(1.0)
+        second = await rig.submit(spec.model_copy(update={"tasks": big[:1]}))
+        # One pass: the first fills the large cluster, the second fits no other.
+        await rig.plan()
+        assert rig.states(second) == {"x": "pending"}
+        await large.take()
+        await large.end(f"{first}/x")
+        await rig.plan()
+        assert rig.task(second, "x").cluster == "large"
+
+    story(tell, window_tasks=2, ahead_tasks=2)
+
+
+def test_the_late_result_of_a_lost_cluster_ends_a_task_that_waits_for_another():
+    async def tell(rig: Rig) -> None:
+        agent, others = Agent(rig, "a"), [Agent(rig, name, cpu_milli=100) for name in "bc"]
+        for one in (agent, *others):
+            await one.register()
+        workflow = await rig.submit(job("x", on_cluster_lost="replace"))
+        await rig.plan()
+        await agent.take()
+        await rig.pass_time(15, others)
+        assert rig.states(workflow) == {"x": "pending"}
+        await agent.end(f"{workflow}/x")
+        row = rig.task(workflow, "x")
+        assert (row.state, row.cluster, row.generation) == ("succeeded", "a", 1)
+        await rig.plan()
+        assert rig.workflow(workflow).state == "succeeded"
+
+    story(tell)
