@@ -1,8 +1,9 @@
 """What a forecast is worth to placement: batch work done beside 50 BitBrains machines, at 5 % risk.
 
 Ten nodes hold the 50 virtual machines; a node is as large as the peak of its machines' use in the
-first 70 % of the trace, as a consolidated host would be. Batch tasks of 5 to 60 minutes want more CPU
-than there is, all week (the last 30 %, which nothing was fitted on). The policy is always `headroom`; only what it is told about the machines' use differs:
+first 70 % of the trace, as a consolidated host would be. Batch tasks of 5 to 60 minutes want more
+CPU than there is, all week (the last 30 %, which nothing was fitted on). The policy is always
+`headroom`; only what it is told about the machines' use differs:
 
     reserved        all they have reserved: what a scheduler by requests assumes
     mean            their mean use so far: a fixed overcommit factor, chosen with care
