@@ -14,7 +14,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | t
 ARGS ?=
 # Test processes; more than one only helps once the kernels are compiled: make test JOBS=2
 JOBS ?= 0
-PYTEST = $(PY) -m pytest -n $(JOBS)
+PYTEST = $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-nojit test-slow test-faults test-chaos check lint format types contracts audit bench lock clean
