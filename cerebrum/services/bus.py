@@ -9,6 +9,7 @@ stay where they are, and are carried later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 CURSOR = "bus_cursor"
 BATCH = 500
-CONFIRM_S = 30.0
+CONFIRM_S = 10.0
+CLOSE_S = 2.0
 RETRY_S, RETRY_MAX_S = 1.0, 30.0
 IDLE_S = 30.0
 _SUBJECT = {
@@ -96,16 +98,22 @@ class Bus:
         """One connection, until it breaks."""
         pika = _pika()
         connection = await pika.connect(self.url, timeout=CONFIRM_S)
-        async with connection:
-            channel = await connection.channel(publisher_confirms=True)
-            exchange = await channel.declare_exchange(
-                self.exchange, pika.ExchangeType.TOPIC, durable=True
-            )
+        try:
+            async with asyncio.timeout(CONFIRM_S):
+                channel = await connection.channel(publisher_confirms=True)
+                exchange = await channel.declare_exchange(
+                    self.exchange, pika.ExchangeType.TOPIC, durable=True
+                )
             self.connected = True
             _log.info("bus_connected", exchange=self.exchange)
             cursor = await self.store.read(read_cursor)
             while True:
                 cursor = await self._carry(exchange, cursor)
+        finally:
+            # A broker that died does not answer a farewell either.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_S):
+                    await connection.close()
 
     async def _carry(self, exchange: AbstractExchange, cursor: int) -> int:
         """One batch, or a wait for one; where to go on."""
