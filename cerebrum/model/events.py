@@ -60,6 +60,16 @@ class Refusal(IntFlag):
     UNSCHEDULABLE = 1024
     GANG = 2048
     NO_NODE = 4096
+    PEERS = 8192
+    PORT = 16384
+    # What exactly, where there is room to say it: a log row has room for the bits above only.
+    POD_AFFINITY = 1 << 16
+    POD_ANTI_AFFINITY = 1 << 17
+    EXISTING_ANTI_AFFINITY = 1 << 18
+    SPREAD = 1 << 19
+    SPREAD_LABEL = 1 << 20
+    HOST_PORT = 1 << 21
+    EXCLUSIVE = 1 << 22
 
 
 REFUSAL_TEXT = {
@@ -76,6 +86,20 @@ REFUSAL_TEXT = {
     Refusal.UNSCHEDULABLE: "node(s) were unschedulable",
     Refusal.GANG: "no room for the whole gang",
     Refusal.NO_NODE: "no nodes available",
+    Refusal.PEERS: "node(s) didn't match the rules about other pods",
+    Refusal.PORT: "node(s) had no free ports or claims for the requested pod",
+    Refusal.POD_AFFINITY: "node(s) didn't match pod affinity rules",
+    Refusal.POD_ANTI_AFFINITY: "node(s) didn't match pod anti-affinity rules",
+    Refusal.EXISTING_ANTI_AFFINITY: "node(s) didn't satisfy existing pods anti-affinity rules",
+    Refusal.SPREAD: "node(s) didn't match pod topology spread constraints",
+    Refusal.SPREAD_LABEL: (
+        "node(s) didn't match pod topology spread constraints (missing required label)"
+    ),
+    Refusal.HOST_PORT: "node(s) didn't have free ports for the requested pod ports",
+    Refusal.EXCLUSIVE: (
+        "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
+        "already in-use by another pod"
+    ),
 }
 
 EVENT = np.dtype(
@@ -92,8 +116,9 @@ EVENT = np.dtype(
 )
 """One row of the log (32 bytes). `subject` is a task, or a node row for node events; `row` the node
 a task is bound to (-1: none); `gpus` a bit per GPU index; `reason` Refusal bits; `value` depends on
-the kind: SUBMITTED 1 if the task is blocked until it is READY, DEFERRED until when, STARTED the run
-time expected, FAILED 1 if the task must not start again, SIGNAL_CHANGED the new value."""
+the kind: SUBMITTED 1 if the task is blocked until it is READY, BOUND 1 if it is a fact seen
+outside, which counts whether the node has room or not, DEFERRED until when, STARTED the run time
+expected, FAILED 1 if the task must not start again, SIGNAL_CHANGED the new value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ class NodeChange(StrEnum):
     DRAIN = "drain"  # cordon, and running tasks are preempted and go back to the queue
     LEAVE = "leave"  # cordon; removed when the last running task ends
     FAIL = "fail"  # gone at once; running tasks fail and are retried
+    UPDATE = "update"  # other capacity, labels, taints; what runs there goes on, even if too much
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """`change` happens to the node `name` at `time_s`; JOIN brings the `node` itself."""
+    """`change` happens to the node `name` at `time_s`; JOIN and UPDATE bring the `node` itself."""
 
     time_s: float
     change: NodeChange
@@ -54,7 +55,9 @@ class Scenario:
     `typical` is the class mix fragmentation is measured against: (class, weight) pairs; None
     derives it from the tasks (FGD: classes by popularity until 95 % are covered). `max_attempts`
     bounds how often a failed or preempted task starts. `profile` holds policy settings a config
-    file brought along. `start_unix_s` is the Unix time of second 0, where the trace says.
+    file brought along. `start_unix_s` is the Unix time of second 0, where the trace says. `bound`
+    are tasks that run already when the scenario starts: name -> name of the node and mask of its
+    GPUs (0: any that are free). They are facts, whether they fit or not.
     """
 
     cluster: Cluster
@@ -67,3 +70,4 @@ class Scenario:
     report: ReadReport = field(default_factory=ReadReport)
     profile: Mapping[str, object] | None = None
     start_unix_s: float | None = None
+    bound: Mapping[str, tuple[str, int]] = field(default_factory=lambda: MappingProxyType({}))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cerebrum.model.constraints import UNCONSTRAINED, Constraints
 from cerebrum.model.errors import InputError
+from cerebrum.model.peers import NO_RULES, UNLABELLED, PeerRules, TaskLabels
 from cerebrum.model.resources import Resources
 
 MAX_TASKS = 50_000_000
@@ -21,12 +22,14 @@ MAX_TASKS = 50_000_000
 class TaskClass:
     """What filters and scorers may look at; tasks of one class are interchangeable to them.
 
-    `gpu_models` lists the GPU models a task accepts; empty accepts any.
+    `gpu_models` lists the GPU models a task accepts; empty accepts any. `constraints` select nodes
+    by what they are, `peers` by what runs there.
     """
 
     resources: Resources = field(default_factory=Resources)
     gpu_models: tuple[str, ...] = ()
     constraints: Constraints = UNCONSTRAINED
+    peers: PeerRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Task:
     `submit_s` seconds from the scenario's start; `duration_s` run time at speed 1 (inf: runs until
     the scenario ends); `requested_s` the user's own estimate of it, what backfilling may see (NaN:
     the true duration); higher `priority` goes first; tasks of one `job` that is a gang start
-    together or not at all; `preemptible` tasks may be stopped for a higher priority.
+    together or not at all; `preemptible` tasks may be stopped for a higher priority; `labels` are
+    what rules of other tasks see of it.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Task:
     priority: int = 0
     job: str = ""
     preemptible: bool = True
+    labels: TaskLabels = UNLABELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,8 @@ class Job:
 class TaskTable(Sequence[Task]):
     """Tasks by column: row i of every array is task i. Behaves as a sequence of `Task`.
 
-    `class_id` indexes `classes`, `job_id` indexes `jobs` (-1: none). Built by `build`, which
-    validates, or `from_tasks`.
+    `class_id` indexes `classes`, `job_id` indexes `jobs` (-1: none), `labels_id` indexes
+    `label_sets`. Built by `build`, which validates, or `from_tasks`.
     """
 
     names: Sequence[str]
@@ -75,6 +80,8 @@ class TaskTable(Sequence[Task]):
     job_id: NDArray[np.int32]
     jobs: tuple[Job, ...]
     preemptible: NDArray[np.bool_]
+    labels_id: NDArray[np.int32]
+    label_sets: tuple[TaskLabels, ...] = (UNLABELLED,)
 
     @classmethod
     def build(
@@ -89,6 +96,8 @@ class TaskTable(Sequence[Task]):
         job_id: Sequence[int] | NDArray[np.integer] | int = -1,
         jobs: Sequence[Job] = (),
         preemptible: Sequence[bool] | NDArray[np.bool_] | bool = True,
+        labels_id: Sequence[int] | NDArray[np.integer] | int = 0,
+        label_sets: Sequence[TaskLabels] = (UNLABELLED,),
     ) -> TaskTable:
         """A validated table; scalars apply to every task. Raises `InputError` naming the task."""
         n = len(names)
@@ -109,6 +118,8 @@ class TaskTable(Sequence[Task]):
             job_id=column(job_id, np.int32),
             jobs=tuple(jobs),
             preemptible=column(preemptible, np.bool_),
+            labels_id=column(labels_id, np.int32),
+            label_sets=tuple(label_sets),
         )
         table._validate()
         return table
@@ -118,7 +129,9 @@ class TaskTable(Sequence[Task]):
         """A table of `tasks`; `gangs` maps a job's name to how many must start together."""
         classes: dict[TaskClass, int] = {}
         jobs: dict[str, int] = {}
+        label_sets = {UNLABELLED: 0}
         for task in tasks:
+            label_sets.setdefault(task.labels, len(label_sets))
             classes.setdefault(task.task_class, len(classes))
             if task.job:
                 jobs.setdefault(task.job, len(jobs))
@@ -134,6 +147,8 @@ class TaskTable(Sequence[Task]):
             job_id=[jobs.get(task.job, -1) for task in tasks],
             jobs=[Job(name, sizes.get(name, 0)) for name in jobs],
             preemptible=[task.preemptible for task in tasks],
+            labels_id=[label_sets[task.labels] for task in tasks],
+            label_sets=list(label_sets),
         )
 
     def __len__(self) -> int:
@@ -156,6 +171,7 @@ class TaskTable(Sequence[Task]):
             priority=int(self.priority[index]),
             job=self.jobs[job].name if job >= 0 else "",
             preemptible=bool(self.preemptible[index]),
+            labels=self.label_sets[int(self.labels_id[index])],
         )
 
     def __iter__(self) -> Iterator[Task]:
@@ -174,6 +190,8 @@ class TaskTable(Sequence[Task]):
             job_id=self.job_id[rows],
             jobs=self.jobs,
             preemptible=self.preemptible[rows],
+            labels_id=self.labels_id[rows],
+            label_sets=self.label_sets,
         )
 
     def joined(self, other: TaskTable) -> TaskTable:
@@ -183,6 +201,10 @@ class TaskTable(Sequence[Task]):
         """
         classes = {task_class: i for i, task_class in enumerate(self.classes)}
         renumber = np.array([classes.setdefault(c, len(classes)) for c in other.classes], np.int32)
+        label_sets = {labels: i for i, labels in enumerate(self.label_sets)}
+        relabel = np.array(
+            [label_sets.setdefault(s, len(label_sets)) for s in other.label_sets], np.int32
+        )
         jobs = np.where(other.job_id >= 0, other.job_id + len(self.jobs), -1)
         names = ("submit_s", "duration_s", "requested_s", "priority", "preemptible")
         columns = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in names}
@@ -192,10 +214,9 @@ class TaskTable(Sequence[Task]):
             class_id=np.concatenate([self.class_id, renumber[other.class_id]]),
             job_id=np.concatenate([self.job_id, jobs]),
             jobs=(*self.jobs, *other.jobs),
-            **{
-                name: np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in columns
-            },
+            labels_id=np.concatenate([self.labels_id, relabel[other.labels_id]]),
+            label_sets=list(label_sets),
+            **columns,
         )
 
     def request(self, name: str) -> NDArray[np.int64]:
@@ -204,13 +225,14 @@ class TaskTable(Sequence[Task]):
         return np.asarray(amounts, np.int64)[self.class_id] if amounts else np.zeros(0, np.int64)
 
     def _validate(self) -> None:
-        n_classes, n_jobs = len(self.classes), len(self.jobs)
+        n_classes, n_jobs, n_sets = len(self.classes), len(self.jobs), len(self.label_sets)
         checks = (
             ("submit_s", ~(np.isfinite(self.submit_s) & (self.submit_s >= 0)), "finite, >= 0"),
             ("duration_s", ~(self.duration_s >= 0), ">= 0 or inf"),
             ("requested_s", ~(np.isnan(self.requested_s) | (self.requested_s >= 0)), ">= 0"),
             ("class_id", (self.class_id < 0) | (self.class_id >= n_classes), f"0..{n_classes - 1}"),
             ("job_id", (self.job_id < -1) | (self.job_id >= n_jobs), f"-1..{n_jobs - 1}"),
+            ("labels_id", (self.labels_id < 0) | (self.labels_id >= n_sets), f"0..{n_sets - 1}"),
         )
         for name, wrong, expected in checks:
             if wrong.any():
