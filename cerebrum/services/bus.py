@@ -88,6 +88,9 @@ class Bus:
             try:
                 await self._session()
             except (OSError, TimeoutError, StoreUnavailable, *_broker_errors()) as error:
+                # Cancelled while it connects, the client library says that connecting failed.
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError from error
                 _log.warning("bus_interrupted", error=f"{type(error).__name__}: {error}")
             finally:
                 self.connected = False

@@ -52,7 +52,8 @@ async def until(true: Callable[[], Awaitable[bool]], limit_s: float = 60.0) -> N
 
 async def ended(carrying: asyncio.Task[None]) -> None:
     carrying.cancel()
-    await asyncio.gather(carrying, return_exceptions=True)
+    done, _ = await asyncio.wait([carrying], timeout=30)
+    assert done, "one cancel is to end it"
 
 
 async def carried(store: Database, seq: int) -> bool:
@@ -182,6 +183,31 @@ def test_without_a_broker_the_bus_goes_on_trying(tmp_path: Path) -> None:
 
     async def _longer(waits: list[float], count: int) -> bool:
         return len(waits) >= count
+
+    asyncio.run(story())
+
+
+def test_it_ends_when_told_to_while_it_connects(tmp_path: Path) -> None:
+    """The client library takes a cancellation in mid-connect for a connection that failed."""
+
+    class Hurry(MachineClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(0.001)
+
+    async def story() -> None:
+        async with Database(f"sqlite:///{tmp_path}/d.db") as store:
+            for step in range(30):
+                bus = Bus(store, Source(), Hurry(), "amqp://guest:guest@127.0.0.1:1/")
+                carrying = asyncio.create_task(bus.run())
+                await asyncio.sleep(0.002 + 0.0002 * step)
+                carrying.cancel()
+                done, _ = await asyncio.wait([carrying], timeout=2)
+                if not done:  # end it, so that the failure is a failure and not a hang
+                    bus.clock = MachineClock()
+                    while not done:
+                        carrying.cancel()
+                        done, _ = await asyncio.wait([carrying], timeout=0.1)
+                    pytest.fail(f"cancelled in step {step}, it went on")
 
     asyncio.run(story())
 
