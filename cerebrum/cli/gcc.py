@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,9 @@ def gcc(
     max_tasks: Annotated[
         int | None, typer.Option(help="Unended tasks in all; more are refused with 429.")
     ] = None,
+    tokens_file: Annotated[
+        Path | None, typer.Option(help="Tokens from a mounted secret, JSON.")
+    ] = None,
     amqp_exchange: Annotated[
         str | None, typer.Option(help="Topic exchange of the bus (address: CEREBRUM_AMQP_URL).")
     ] = None,
@@ -57,6 +61,7 @@ def gcc(
         GccSettings, host=host, port=port, database=database, url=url, name=name,
         tls_cert=tls_cert, tls_key=tls_key, decomposition=decomposition, assignment=assignment,
         lease_s=lease, patience_s=patience, leader_ttl_s=leader_ttl, max_tasks=max_tasks,
-        amqp_exchange=amqp_exchange, log_format=log_format, log_level=log_level,
+        tokens_file=tokens_file, amqp_exchange=amqp_exchange, log_format=log_format,
+        log_level=log_level,
     )  # fmt: skip
     return server.run(run_gcc(settings))

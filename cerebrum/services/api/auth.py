@@ -79,6 +79,17 @@ class TokenBook(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A token whose secret somebody else made."""
+
+    name: str
+    scope: Scope
+    secret: str
+    tenant: str = ""
+    cluster: str = ""
+
+
 @dataclass
 class Tokens:
     """The tokens of a database, with a short memory of those seen last."""
@@ -122,6 +133,24 @@ class Tokens:
         await self.store.write(lambda connection: _insert(connection, row))
         self.forget()
         return secret
+
+    async def adopt(self, prefix: str, given: Sequence[Given]) -> None:
+        """Of the tokens called `prefix...`, make these valid and revoke all others.
+
+        One that was revoked before stays revoked. Raises `ConfigError`.
+        """
+        for token in given:
+            _check_binding(token.name, token.scope, token.tenant, token.cluster)
+        now = self.clock.unix_s()
+        rows = [
+            {
+                "hash": hashed(token.secret), "name": token.name, "scopes": token.scope.value,
+                "tenant": token.tenant, "cluster": token.cluster, "created_unix_s": now,
+            }
+            for token in given
+        ]  # fmt: skip
+        await self.store.write(lambda connection: _adopt(connection, prefix, rows, now))
+        self.forget()
 
     async def revoke(self, name: str) -> None:
         """From now on (a server that has just seen it: in two seconds) it is worth nothing."""
@@ -171,6 +200,26 @@ def _insert(connection: Connection, row: dict[str, Any]) -> None:
     if connection.execute(select(tokens.c.name).where(*same)).first():
         raise ConfigError(f"there is a token named {row['name']!r} already").at(field="name")
     connection.execute(insert(tokens).values(**row))
+
+
+def _adopt(
+    connection: Connection, prefix: str, rows: Sequence[dict[str, Any]], now_unix_s: float
+) -> None:
+    wanted = {row["hash"] for row in rows}
+    known = connection.execute(select(tokens)).all()
+    for row in known:
+        stale = row.name.startswith(prefix) and row.hash not in wanted
+        if stale and row.revoked_unix_s is None:
+            change = update(tokens).where(tokens.c.hash == row.hash)
+            connection.execute(change.values(revoked_unix_s=now_unix_s))
+    held = {row.hash for row in known}
+    for row in rows:
+        if row["hash"] in held:  # the same secret: what it allows is as the file says now
+            change = update(tokens).where(tokens.c.hash == row["hash"])
+            kept = {key: row[key] for key in ("name", "scopes", "tenant", "cluster")}
+            connection.execute(change.values(**kept))
+        else:
+            connection.execute(insert(tokens).values(**row))
 
 
 def _any(connection: Connection) -> bool:

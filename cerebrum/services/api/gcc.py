@@ -16,6 +16,7 @@ from cerebrum.services.api import serve
 from cerebrum.services.api.auth import Tokens
 from cerebrum.services.api.controller_app import controller_app
 from cerebrum.services.api.settings import GccSettings
+from cerebrum.services.api.token_file import take_over
 from cerebrum.services.clock import MachineClock
 from cerebrum.services.controller import Controller, ControllerSettings
 from cerebrum.services.crashpoints import store_with_crash_points
@@ -38,6 +39,8 @@ async def run_gcc(
     async with Database(settings.database) as database:
         store, clock = store_with_crash_points(database), MachineClock()
         tokens = Tokens(store, clock)
+        if settings.tokens_file is not None:
+            await take_over(tokens, settings.tokens_file)
         await serve.check_exposure(settings.host, tokens, TOKEN_HINT)
         with serve.listen(settings) as listening:
             url = serve.address(settings, listening)

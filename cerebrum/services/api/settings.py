@@ -50,7 +50,8 @@ class ServerSettings(BaseSettings):
 
 class GccSettings(ServerSettings):
     """The controller. `amqp_url` turns on the message bus; `decomposition` and `assignment` are
-    what workflows get that name none; `name` tells replicas apart (default: host and process)."""
+    what workflows get that name none; `name` tells replicas apart (default: host and process);
+    `tokens_file` brings tokens from a mounted secret (see `token_file`)."""
 
     port: Port = 8000
     database: str = "sqlite:///cerebrum.db"
@@ -64,6 +65,7 @@ class GccSettings(ServerSettings):
     tenant_tasks: Annotated[int, Field(ge=1)] = 1_000_000
     decomposition: str = "cerebrum"
     assignment: str = "cerebrum"
+    tokens_file: Path | None = None
     amqp_url: SecretStr = SecretStr("")
     amqp_exchange: Annotated[str, Field(min_length=1, max_length=200)] = "cerebrum"
 
