@@ -20,9 +20,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=3, help="how many nodes (default: 3)")
     parser.add_argument("--cpu", default="8", help="processors of each (default: 8)")
     parser.add_argument("--memory", default="32Gi", help="memory of each (default: 32Gi)")
-    parser.add_argument(
-        "--bare", action="store_true", help="etcd and API server only: no scheduler, kwok, controllers"
-    )  # fmt: skip
+    parser.add_argument("--bare", action="store_true", help="only etcd and the API server")
     return parser.parse_args()
 
 

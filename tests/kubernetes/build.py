@@ -124,18 +124,20 @@ def build(names: Iterable[str] = PROGRAMS) -> None:
 
 
 def find_go() -> Path:
-    """The `go` command; `BuildError` where there is none, or one that is too old."""
-    found = shutil.which("go") or (str(_USUAL_GO) if _USUAL_GO.is_file() else None)
-    if found is None:
-        raise BuildError(
-            f"there is no `go` on PATH and no {_USUAL_GO}: install Go {_oldest()} or newer from "
-            "go.dev/dl (a distribution's package is often too old)"
-        )
-    said = subprocess.run([found, "version"], capture_output=True, text=True, check=True).stdout
-    version = re.search(r"go(\d+)\.(\d+)", said)
-    if version is None or (int(version[1]), int(version[2])) < OLDEST_GO:
-        raise BuildError(f"{found} is {said.strip()!r}: Go {_oldest()} or newer is needed")
-    return Path(found)
+    """A `go` that is new enough: the one on PATH, else the usual one; `BuildError` for neither."""
+    too_old: list[str] = []
+    for found in filter(None, (shutil.which("go"), shutil.which(_USUAL_GO))):
+        said = subprocess.run(
+            [found, "version"], capture_output=True, text=True, check=False
+        ).stdout
+        version = re.search(r"go(\d+)\.(\d+)", said)
+        if version and (int(version[1]), int(version[2])) >= OLDEST_GO:
+            return Path(found)
+        too_old.append(f"{found} is {said.strip()!r}")
+    raise BuildError(
+        f"{'; '.join(too_old) or f'there is no `go` on PATH, and no {_USUAL_GO}'}: install Go "
+        f"{_oldest()} or newer from go.dev/dl (a distribution's package is often too old)"
+    )
 
 
 def _build(module: Module, names: Sequence[str], go: Path) -> None:

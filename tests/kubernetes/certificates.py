@@ -24,7 +24,8 @@ def make_certificates(folder: Path) -> Certificates:
         *(folder / name for name in ("ca.crt", "server.crt", "server.key", "sa.key", "sa.pub"))
     )
     authority_key = folder / "ca.key"
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "30")
+    curve = ("-pkeyopt", "ec_paramgen_curve:P-256")
+    new_key = ("-newkey", "ec", *curve, "-noenc", "-days", "30")
     _openssl(
         "req", "-x509", *new_key, "-subj", "/CN=cerebrum-test-ca",
         "-keyout", authority_key, "-out", made.authority,
@@ -38,7 +39,7 @@ def make_certificates(folder: Path) -> Certificates:
         "-addext", "basicConstraints=critical,CA:FALSE",
         "-addext", "extendedKeyUsage=serverAuth",
     )  # fmt: skip
-    _openssl("genpkey", "-algorithm", "RSA", "-out", made.account_key)
+    _openssl("genpkey", "-algorithm", "EC", *curve, "-out", made.account_key)
     _openssl("pkey", "-in", made.account_key, "-pubout", "-out", made.account_public_key)
     return made
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ def built(require: Require) -> Callable[..., None]:
     """`built("kwok")` skips, or fails where everything must be present, unless it is built."""
 
     def check(*programs: str) -> None:
-        absent = build.missing(programs)
-        how = "run `make kubernetes-build`"
-        require(not absent, f"{', '.join(absent)} not built for these tests: {how}")
+        absent = ", ".join(build.missing(programs))
+        require(not absent, f"{absent} not built for these tests: run `make kubernetes-build`")
+        require(shutil.which("openssl") is not None, "the command openssl is not on PATH")
 
     return check
 
