@@ -127,13 +127,12 @@ def find_go() -> Path:
     """A `go` that is new enough: the one on PATH, else the usual one; `BuildError` for neither."""
     too_old: list[str] = []
     for found in filter(None, (shutil.which("go"), shutil.which(_USUAL_GO))):
-        said = subprocess.run(
-            [found, "version"], capture_output=True, text=True, check=False
-        ).stdout
+        asked = subprocess.run([found, "version"], capture_output=True, text=True, check=False)
+        said = asked.stdout.strip()
         version = re.search(r"go(\d+)\.(\d+)", said)
         if version and (int(version[1]), int(version[2])) >= OLDEST_GO:
             return Path(found)
-        too_old.append(f"{found} is {said.strip()!r}")
+        too_old.append(f"{found} is {said!r}")
     raise BuildError(
         f"{'; '.join(too_old) or f'there is no `go` on PATH, and no {_USUAL_GO}'}: install Go "
         f"{_oldest()} or newer from go.dev/dl (a distribution's package is often too old)"
