@@ -217,7 +217,9 @@ class Api:
             if problem.status != 404:
                 raise
 
-    def delete_all(self, kind: str, namespace: str | None = None, **query: Any) -> None:
+    def delete_all(
+        self, kind: str, namespace: str | None = None, patience_s: float = 600, **query: Any
+    ) -> None:
         """Delete a collection at once and without grace, and see it empty.
 
         Above some 5,000 pods the server answers 504 and goes on: then it is asked again.
@@ -234,7 +236,7 @@ class Api:
                     raise
             return not self.call("GET", path, limit=1, **selectors)["items"]
 
-        wait_until(gone, f"{kind} objects are deleted")
+        wait_until(gone, f"{kind} objects are deleted", patience_s)
 
     def watch(
         self, kind: str, namespace: str | None = None, *, quiet_s: float = PATIENCE_S, **query: Any

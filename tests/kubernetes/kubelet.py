@@ -1,6 +1,6 @@
 """Plays kubelet for every bound pod, without kwok: runs it for a while, ends it, lets it go.
 
-    with Kubelet(plane.as_administrator("*")):
+    with Kubelet(plane.as_administrator()):
         ...  # what is bound becomes Running, then Succeeded or Failed
 
 The annotations of `objects.pod` say how long and how; a pod whose `restartPolicy` is `Always` runs
@@ -9,7 +9,6 @@ on. A bound pod that is deleted waits for its kubelet, so without one a preempti
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import re
@@ -27,8 +26,9 @@ from tests.kubernetes.api import Api, ApiError, Json
 from tests.kubernetes.objects import EXIT_CODE, RUN
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_QUIET_S = 5.0
-"""After so long without news the watch starts again: it also sees that it is to end."""
+_BOUND = "spec.nodeName!="
+_QUIET_S = 1.0
+"""After so long without news the watch starts again, and sees whether it is to end."""
 
 
 class Kubelet:
@@ -63,22 +63,32 @@ class Kubelet:
         self._api.close()
 
     def _watch(self) -> None:
-        """List and watch, for as long as it takes: a server that is away comes back."""
+        """List, then watch on and on; a server that was away, or forgot, is listed again."""
+        revision = ""
         while not self._over:
-            with contextlib.suppress(httpx.TransportError, ApiError):
-                now = self._api.revision("Pod")
-                for found in self._api.list("Pod", "*", fieldSelector="spec.nodeName!="):
-                    self._look_at(found)
+            try:
+                revision = revision or self._list()
                 for event in self._api.watch(
-                    "Pod", "*", quiet_s=_QUIET_S, resourceVersion=now,
-                    fieldSelector="spec.nodeName!=", timeoutSeconds=60,
-                ):  # fmt: skip
-                    if self._over or event["type"] == "ERROR":
+                    "Pod", "*", quiet_s=_QUIET_S, resourceVersion=revision, fieldSelector=_BOUND
+                ):
+                    if event["type"] == "ERROR":
+                        revision = ""
                         break
+                    revision = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "DELETED":
                         self._look_at(event["object"])
-            if not self._over:
-                time.sleep(0.05)
+            except httpx.ReadTimeout:
+                continue  # no news
+            except (httpx.TransportError, ApiError):
+                revision = ""
+                time.sleep(_QUIET_S / 4)
+
+    def _list(self) -> str:
+        """Look at all there is; a revision from which to watch for what comes."""
+        revision = self._api.revision("Pod")
+        for found in self._api.list("Pod", "*", fieldSelector=_BOUND):
+            self._look_at(found)
+        return revision
 
     def _look_at(self, found: Json) -> None:
         """Plan the next thing that happens to a pod, once for each of the things."""

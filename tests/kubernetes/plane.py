@@ -17,6 +17,7 @@ import json
 import secrets
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -224,29 +225,28 @@ class ControlPlane:
         if self._scheduler:
             self._start_scheduler()
         if self._with["controller_manager"]:
-            self._launch("kube-controller-manager", 1, self._manager_flags, self._answers)
+            self._launch("kube-controller-manager", 1, self._manager_flags)
         if self._with["kwok"]:
-            self._launch("kwok", 1, self._kwok_flags, self._answers)
+            self._launch("kwok", 1, self._kwok_flags)
 
     def _start_scheduler(self) -> None:
-        self._launch("kube-scheduler", 1, self._scheduler_flags, self._answers)
+        self._launch("kube-scheduler", 1, self._scheduler_flags)
 
     def _launch(
         self,
         name: str,
         ports: int,
         make_flags: Callable[[list[int]], list[str]],
-        ready: Callable[[], bool],
+        ready: Callable[[], bool] | None = None,
     ) -> None:
         """Start a server on ports that are free, on others if somebody was quicker."""
-        self._readying = name
         for left in reversed(range(_TRIES)):
             self._ports[name] = free_ports(ports)
             parts = [program(name), *make_flags(self._ports[name])]
             self.servers[name] = Server(name, parts, self.folder / f"{name}.log", self._guard)
             self.servers[name].start()
             try:
-                return self.servers[name].wait_until(ready)
+                return self.servers[name].wait_until(ready or partial(self._is_well, name))
             except PortTaken:
                 if not left:
                     raise
@@ -297,10 +297,9 @@ class ControlPlane:
     def _api_ready(self) -> bool:
         return self._ok(f"{self.url}/readyz")
 
-    def _answers(self) -> bool:
-        """Whether the server that is being started says that it is well."""
-        scheme = "http" if self._readying == "kwok" else "https"
-        return self._ok(f"{scheme}://127.0.0.1:{self._ports[self._readying][0]}/healthz")
+    def _is_well(self, name: str) -> bool:
+        scheme = "http" if name == "kwok" else "https"
+        return self._ok(f"{scheme}://127.0.0.1:{self._ports[name][0]}/healthz")
 
     def _ok(self, url: str) -> bool:
         verify = ssl.create_default_context(cafile=str(self.authority))
