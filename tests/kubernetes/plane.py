@@ -191,7 +191,7 @@ class ControlPlane:
         return int(now)
 
     def forget_history(self) -> int:
-        """Compact etcd and restart the API server: every older watch now ends with a 410."""
+        """Compact etcd and restart the API server: older watches and lists now get a 410."""
         oldest = self.compact_etcd()
         self.kill_api()
         self.start_api()

@@ -114,7 +114,7 @@ def test_a_killed_api_server_comes_back_with_its_objects(control_plane: Factory)
     assert len(plane.api.list("Node")) == 20
 
 
-def test_once_history_is_forgotten_an_old_watch_is_told_that_it_is_too_old(
+def test_once_history_is_forgotten_old_watches_and_lists_are_told_so(
     control_plane: Factory,
 ) -> None:
     plane = control_plane()
@@ -127,6 +127,9 @@ def test_once_history_is_forgotten_an_old_watch_is_told_that_it_is_too_old(
     told = next(plane.api.watch("Node", resourceVersion=old))
     assert told["type"] == "ERROR"
     assert told["object"]["code"] == 410
+    with pytest.raises(ApiError) as expired:  # etcd itself no longer knows
+        plane.api.list("Node", resourceVersion=old, resourceVersionMatch="Exact")
+    assert expired.value.status == 410
 
 
 def test_a_paused_api_server_is_silent_and_then_goes_on(control_plane: Factory) -> None:
