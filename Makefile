@@ -17,10 +17,10 @@ JOBS ?= 0
 PYTEST = $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-slow test-faults test-chaos check lint format types contracts audit bench lock clean
+.PHONY: help demo test test-nojit test-slow test-faults test-chaos test-kubernetes kubernetes kubernetes-build check lint format types contracts audit bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a workflow and a batch on two clusters of local processes
 	$(VENV)/bin/cerebrum demo $(ARGS)
@@ -32,13 +32,22 @@ test-nojit: $(READY) ## the engine's tests with the kernels run as plain Python
 	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/engine $(ARGS)
 
 test-slow: $(READY) ## what takes long: clusters, published tables, packaging
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m "slow and not kubernetes" $(ARGS)
 
 test-faults: $(READY) ## the federation's own code in the fault simulator: ARGS='--seeds 0:300'
 	$(PY) -m tests.faults --seeds $(or $(SEEDS),0:300) $(ARGS)
 
 test-chaos: $(READY) ## kill -9 at every named point and at random, on real processes
 	$(PY) -m tests.chaos.killing $(ARGS)
+
+test-kubernetes: kubernetes-build ## on real control planes, or the one of CEREBRUM_TEST_KUBECONFIG
+	$(PYTEST) -m kubernetes $(ARGS)
+
+kubernetes: $(READY) ## a cluster on loopback until Ctrl-C: ARGS='--nodes 10'
+	$(PY) -m tests.kubernetes $(ARGS)
+
+kubernetes-build: $(READY) ## etcd, Kubernetes, kwok and Helm from source, once per version
+	@$(PY) -m tests.kubernetes.build $(if $(CEREBRUM_TEST_KUBECONFIG),kubectl) >/dev/null
 
 check: lint types contracts test ## everything a change must pass
 

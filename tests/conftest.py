@@ -45,6 +45,13 @@ def _missing(
         yield f"there is no {DATA / data} (set CEREBRUM_DATA to the folder of real data)"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test may take an hour on a busy machine before it counts as one that hangs."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Honour `@pytest.mark.needs(module="distributed", command="gcc", data="openb")`."""
     for marker in item.iter_markers("needs"):

@@ -74,7 +74,9 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
 
 def test_no_file_names_a_package_host() -> None:
     hosts = [".".join(parts) for parts in PACKAGE_HOSTS]
-    found = [(path, host) for path, text in texts() for host in hosts if host in text.lower()]
+    # The names of Go modules begin with a domain, wherever they are fetched from.
+    files = [found for found in texts() if not found[0].endswith(("/go.mod", "/go.sum"))]
+    found = [(path, host) for path, text in files for host in hosts if host in text.lower()]
     assert found == []
 
 

@@ -150,8 +150,19 @@ def take_back(
 
 def forget_dispatched_behind(change: Change, shape: Shape, task: TaskRow, cluster: str) -> None:
     """`task` got its result from elsewhere while `cluster` had it and tasks that wait for it there:
-    those are assigned there anew, since its run ends as cancelled and theirs never would begin."""
-    if _pull(change, shape, [task], cluster):
+    its run is to end as cancelled, and theirs would never begin. But it may have succeeded there
+    already, and theirs have begun, with the news on its way. So they are only asked back, as runs
+    to end, and stay what they are until their agent says what became of them."""
+    withdrawn: list[TaskRow] = []
+    for follower in change.tasks(shape.id, shape.successors(task.idx)).values():
+        if follower.cluster != cluster or follower.cancel_requested:
+            continue
+        if follower.state == "offered" and follower.assignment is not None:
+            withdrawn += withdraw(change, shape, follower.assignment, "its predecessor moved")
+        elif follower.out:
+            stray(change, shape, follower, cluster)
+    if withdrawn:
+        _pull(change, shape, withdrawn, cluster)
         recount(change, shape)
 
 
@@ -177,9 +188,8 @@ def _pull_behind(change: Change, shape: Shape, moved: list[TaskRow]) -> None:
         _pull(change, shape, [task for task in moved if task.cluster == cluster], cluster)
 
 
-def _pull(change: Change, shape: Shape, walk: list[TaskRow], cluster: str) -> int:
+def _pull(change: Change, shape: Shape, walk: list[TaskRow], cluster: str) -> None:
     pulled, walk = {task.idx for task in walk}, list(walk)
-    before = len(walk)
     for task in walk:
         for follower in change.tasks(shape.id, shape.successors(task.idx)).values():
             if follower.idx in pulled or follower.cluster != cluster or follower.cancel_requested:
@@ -194,7 +204,6 @@ def _pull(change: Change, shape: Shape, walk: list[TaskRow], cluster: str) -> in
                 _again(change, shape, follower, "its predecessor moved")
                 pulled.add(follower.idx)
                 walk.append(follower)
-    return len(walk) - before
 
 
 def stray(change: Change, shape: Shape, task: TaskRow, cluster: str) -> None:

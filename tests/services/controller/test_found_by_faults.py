@@ -85,3 +85,34 @@ def test_the_late_result_of_a_lost_cluster_ends_a_task_that_waits_for_another():
         assert rig.workflow(workflow).state == "succeeded"
 
     story(tell)
+
+
+def test_what_began_behind_a_result_that_came_twice_is_not_taken_back_while_it_runs():
+    async def tell(rig: Rig) -> None:
+        one, two = Agent(rig, "a"), Agent(rig, "b")
+        third = Agent(rig, "c", cpu_milli=100)
+        await one.register()
+        await third.register()
+        workflow = await rig.submit(chain("x", "y", "z", on_cluster_lost="replace"))
+        await rig.plan()
+        await one.take()
+        await two.register()
+        await rig.pass_time(14, [two, third])
+        await rig.plan()
+        await two.take()
+        # The second agent has ended x and begun y; before that is known, the first one comes back.
+        await one.end(f"{workflow}/x", generation=1)
+        assert rig.states(workflow) == {"x": "succeeded", "y": "held", "z": "held"}
+        assert [e for e in rig.events("taken_back") if e[1] == "y" and e[3]["generation"] > 1] == []
+        # Its word counts, as long as it has not been made to end y.
+        await two.report(
+            two.says(f"{workflow}/x", "succeeded", 2),
+            two.says(f"{workflow}/y", "running", 2, node="b-n0"),
+            two.says(f"{workflow}/y", "succeeded", 2),
+        )
+        assert rig.states(workflow) == {"x": "succeeded", "y": "succeeded", "z": "held"}
+        assert (await two.poll()).cancel == []
+        await two.end(f"{workflow}/z", generation=2)
+        assert rig.workflow(workflow).state == "succeeded"
+
+    story(tell)
