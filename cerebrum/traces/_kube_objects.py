@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._fields import Fields, documents
 from cerebrum.traces._files import MAX_ROWS, Tally, files_in
 from cerebrum.traces._yaml import Source
@@ -178,13 +177,3 @@ def _owners(item: Fields) -> list[tuple[str, str, str]]:
         for owner in metadata.children("ownerReferences")
         if owner.flag("controller")
     ]
-
-
-def group_name(metadata: Fields) -> str:
-    """The pod group a pod belongs to, as `namespace/name`, or ''."""
-    for mapping in (metadata.labels("labels"), metadata.labels("annotations")):
-        for key in names.GROUP_LABELS:
-            if group := mapping.get(key):
-                namespace = metadata.text("namespace", "default")
-                return group if namespace == "default" else f"{namespace}/{group}"
-    return ""

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from cerebrum.kube import names
+from cerebrum.kube.constraints import read_constraints
+from cerebrum.kube.pods import group_name, read_gpu_indices, read_priority
+from cerebrum.kube.requests import pod_resources
 from cerebrum.model.cluster import Node
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InputError, TraceError, nearest
 from cerebrum.model.resources import MAX_EXTENDED
 from cerebrum.model.tasks import TaskClass
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._fields import Fields
 from cerebrum.traces._files import Tally
-from cerebrum.traces._kube_constraints import read_constraints
-from cerebrum.traces._kube_objects import Template, group_name
-from cerebrum.traces._kube_requests import pod_resources
+from cerebrum.traces._kube_objects import Template
 
 BOUND_PRIORITY = 2**31 - 1
 """Pods that are bound already go first, whatever their own priority."""
-_SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _EVERYTHING = (Toleration(operator="Exists"),)
 _DAEMON_TOLERATIONS = tuple(
     Toleration(f"node.kubernetes.io/{key}", "Exists", "", effect)
@@ -74,7 +74,7 @@ class PodReader:
         return Pods(
             template=template,
             task_class=TaskClass(resources, models if resources.gpu_count else (), constraints),
-            priority=self._priority(spec),
+            priority=read_priority(spec, self.priorities),
             group=group_name(metadata),
             created_s=created,
             deleted_s=deleted,
@@ -87,18 +87,6 @@ class PodReader:
             self.tally.note(
                 f"{what} is not supported: ignored for {len(tasks):,}, first {tasks[0]!r}"
             )
-
-    def _priority(self, spec: Fields) -> int:
-        name = spec.text("priorityClassName", "")
-        if "priority" in spec:
-            return spec.integer("priority", 0, low=-(2**31))
-        if not name:
-            return self.priorities.get("", 0)
-        if name not in self.priorities:
-            near = nearest(name, filter(None, self.priorities))
-            hint = f", did you mean {near!r}?" if near else ""
-            raise spec.error(f"no PriorityClass {name!r} in these files{hint}", "priorityClassName")
-        return self.priorities[name]
 
     def _times(self, metadata: Fields) -> tuple[float, float]:
         notes = metadata.child("annotations")
@@ -144,17 +132,6 @@ class PodReader:
                 self.unsupported.setdefault(what, []).extend(template.names)
 
 
-def priorities(classes: Sequence[Fields]) -> dict[str, int]:
-    """PriorityClass name -> value; '' is the global default."""
-    found = dict(_SYSTEM_CLASSES)
-    for item in classes:
-        value = item.integer("value", 0, low=-(2**31))
-        found[item.child("metadata").text("name")] = value
-        if item.flag("globalDefault"):
-            found[""] = value
-    return found
-
-
 def extended_names(pods: Sequence[Pods]) -> frozenset[str]:
     """Extended resources that tasks ask for, which must not be too many."""
     found: set[str] = set()
@@ -182,7 +159,7 @@ def bind(pod: Pods, nodes: Mapping[str, Node]) -> Pods:
             f"node {node.name!r} has {node.capacity.gpu_count} GPUs, the pod asks for {gpus}",
             "nodeName",
         )
-    _check_gpu_index(pod.template.metadata, gpus, node)
+    read_gpu_indices(pod.template.metadata, gpus, node)
     held = hold_to(pod.task_class.constraints, node.name, _EVERYTHING)
     return replace(
         pod, task_class=replace(pod.task_class, constraints=held), priority=BOUND_PRIORITY
@@ -212,25 +189,6 @@ def on_every_node(pod: Pods, nodes: Sequence[Node]) -> list[tuple[str, TaskClass
         if constraints.selects(node.name, node.labels)
         and constraints.untolerated(node.taints) is None
     ]
-
-
-def _check_gpu_index(metadata: Fields, gpus: int, node: Node) -> None:
-    """The GPU indices `0-1-2` a bound pod has: distinct, on the node, as many as it asks for."""
-    notes = metadata.child("annotations")
-    text = metadata.labels("annotations").get(names.GPU_INDEX, "")
-    if not text:
-        return
-    parts = text.split("-")
-    limit = node.capacity.gpu_count
-    if not all(part.isdecimal() and part.isascii() and len(part) < 4 for part in parts):
-        raise notes.error(f"expected GPU indices such as 0-1-2, got {text!r}", names.GPU_INDEX)
-    if any(int(part) >= limit for part in parts):
-        raise notes.error(
-            f"expected indices 0..{limit - 1}, node {node.name!r} has {limit} GPUs, got {text!r}",
-            names.GPU_INDEX,
-        )
-    if len(set(parts)) != len(parts) or len(parts) != gpus:
-        raise notes.error(f"expected {gpus} distinct indices, got {text!r}", names.GPU_INDEX)
 
 
 def _unix_time(text: str) -> float:

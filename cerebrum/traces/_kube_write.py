@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
+from cerebrum.kube import names
 from cerebrum.model.cluster import Node
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import TraceError
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import Task
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._files import write_text
 from cerebrum.traces._power import node_power
 

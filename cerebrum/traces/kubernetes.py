@@ -12,19 +12,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from cerebrum.kube.nodes import read_node
+from cerebrum.kube.pods import priorities
 from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.errors import TraceError
 from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import Job, TaskClass, TaskTable
 from cerebrum.traces import inflate
 from cerebrum.traces._files import MAX_FILES, MAX_ROWS, Tally
-from cerebrum.traces._kube_nodes import read_node
 from cerebrum.traces._kube_objects import SUFFIXES, Objects, full_name, load, templates
 from cerebrum.traces._kube_pods import (
     PodReader,
@@ -32,9 +34,9 @@ from cerebrum.traces._kube_pods import (
     bind,
     extended_names,
     on_every_node,
-    priorities,
 )
 from cerebrum.traces._kube_write import write
+from cerebrum.traces._power import node_power
 
 __all__ = ["DESCRIPTION", "EXTENSIONS", "assemble", "read", "sniff", "write"]
 
@@ -89,6 +91,7 @@ def _nodes(objects: Objects, extended: frozenset[str]) -> list[Node]:
     seen: dict[str, Node] = {}
     for item in objects.nodes:
         node = read_node(item, extended)
+        node = replace(node, power=node_power(node.gpu_model))
         if node.name in seen:
             raise item.error(f"node {node.name!r} is named twice", "metadata", "name")
         seen[node.name] = node

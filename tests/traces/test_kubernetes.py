@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cerebrum import traces
+from cerebrum.kube.nodes import read_node
 from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Requirement, Term
 from cerebrum.model.errors import TraceError
@@ -20,7 +21,6 @@ from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
 from cerebrum.traces import kubernetes
 from cerebrum.traces._fields import documents
-from cerebrum.traces._kube_nodes import read_node
 from cerebrum.traces._kube_objects import Objects, load
 from cerebrum.traces._yaml import Source
 
@@ -91,7 +91,7 @@ def test_a_node_is_what_its_object_says(tmp_path: Path):
 
 def test_the_published_yaml_and_csv_nodes_are_equal(shared_data: Path):
     def seen(node: Any) -> tuple[Any, ...]:
-        return node.name, node.capacity, node.gpu_model, node.slots, node.power, node.taints
+        return node.name, node.capacity, node.gpu_model, node.slots, node.taints
 
     objects = load(shared_data / "openb" / "openb_node_list_gpu_node.yaml")
     from_yaml = [seen(read_node(item, frozenset())) for item in objects.nodes]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from cerebrum.kube import names
+from cerebrum.kube.fields import Fields
 from cerebrum.model import quantity
 from cerebrum.model.errors import InputError
 from cerebrum.model.resources import GPU_MILLI as WHOLE
 from cerebrum.model.resources import Resources, extended_resources
-from cerebrum.traces import _kube_names as names
-from cerebrum.traces._fields import Fields
 
 Amounts = dict[str, Fraction]
 _POD_LEVEL = ("cpu", "memory")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from cerebrum.kube.fields import Fields
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InputError, nearest
-from cerebrum.traces._fields import Fields
 
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
+from cerebrum.kube import names
+from cerebrum.kube.fields import Fields
 from cerebrum.model import quantity
 from cerebrum.model.cluster import DEFAULT_SLOTS, Node, Taint
 from cerebrum.model.errors import InputError
 from cerebrum.model.resources import GPU_MILLI as WHOLE
 from cerebrum.model.resources import Resources, extended_resources
-from cerebrum.traces import _kube_names as names
-from cerebrum.traces._fields import Fields
-from cerebrum.traces._power import node_power
 
 MAX_SLOTS = 2**15 - 1
 """Pods a node may take: what the engine's node record holds."""
@@ -51,7 +50,6 @@ def read_node(item: Fields, extended: AbstractSet[str]) -> Node:
             slots=slots,
             labels=labels,
             taints=taints,
-            power=node_power(model),
             schedulable=not spec.flag("unschedulable"),
         )
     )
