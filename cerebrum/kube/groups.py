@@ -18,11 +18,12 @@ def group_name(
     `own` is the name in `spec.schedulingGroup` (Kubernetes 1.36), which goes first; then the labels
     and annotations of scheduler-plugins and of Volcano.
     """
-    group = own or _first(labels) or _first(annotations)
+    group = own or _first(labels) or (_first(annotations) if annotations else "")
     return group if not group or namespace == "default" else f"{namespace}/{group}"
 
 
 def _first(mapping: Mapping[str, str]) -> str:
-    if not mapping:
-        return ""
-    return next((mapping[key] for key in names.GROUP_LABELS if mapping.get(key)), "")
+    for key in names.GROUP_LABELS:
+        if group := mapping.get(key):
+            return group
+    return ""

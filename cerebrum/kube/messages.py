@@ -100,9 +100,10 @@ class Refused:
 
     `bits` int32[rows] of `Refusal` (0: the node can), for the node of each row; `present`
     bool[rows]: rows that are a node. `too_small` bool[rows]: the pod asks for more than the whole
-    node has, which no preemption helps. `extended_free` int64[rows, k]: what is free of the k
-    extended resources the class asks for, in their order; without it all of them are named. `own`
-    are the pod's constraints without those of its volumes.
+    node has, which no preemption helps. `cordoned` bool[rows]: nodes with the taint of a cordon,
+    looked up from `nodes` where it is not given. `extended_free` int64[rows, k]: what is free of
+    the k extended resources the class asks for, in their order; without it all of them are named.
+    `own` are the pod's constraints without those of its volumes.
     """
 
     bits: NDArray[np.int32]
@@ -110,6 +111,7 @@ class Refused:
     task_class: TaskClass
     present: NDArray[np.bool_] | None = None
     too_small: NDArray[np.bool_] | None = None
+    cordoned: NDArray[np.bool_] | None = None
     extended_free: NDArray[np.int64] | None = None
     own: Constraints | None = None
 
@@ -171,14 +173,14 @@ def _reasons(refused: Refused, name_taints: bool) -> Counter[str]:
             continue
         text = _first(bits)
         if text == _TAINTED:
-            _count_taints(refused, rows[members == kind].tolist(), name_taints, reasons)
+            _count_taints(refused, rows[members == kind], name_taints, reasons)
         elif text == _SELECTOR and refused.own is not None:
             _count_selected(refused, refused.own, rows[members == kind].tolist(), reasons)
         elif text:
             reasons[text] += count
         else:
             _count_short(refused, bits, rows[members == kind], reasons)
-    return reasons
+    return +reasons
 
 
 def _first(bits: int) -> str:
@@ -198,20 +200,34 @@ def _short(bits: int) -> list[str]:
 
 
 def _count_taints(
-    refused: Refused, rows: list[int], name_taints: bool, reasons: Counter[str]
+    refused: Refused, rows: NDArray[np.int64], name_taints: bool, reasons: Counter[str]
 ) -> None:
     """A cordon has a filter of its own, in front of the one of taints."""
     constraints = refused.task_class.constraints
-    cordon = constraints.untolerated((Taint(names.UNSCHEDULABLE),)) is not None
-    for row in rows:
+    if constraints.untolerated((Taint(names.UNSCHEDULABLE),)) is not None:
+        cordoned = _cordoned(refused, rows)
+        if count := int(np.count_nonzero(cordoned)):
+            reasons[_CORDONED] += count
+            rows = rows[~cordoned]
+    if not name_taints:
+        reasons[_TAINTED] += len(rows)
+        return
+    for row in rows.tolist():
         node = refused.nodes[row]
-        taints = node.taints if node else ()
-        if cordon and any(taint.key == names.UNSCHEDULABLE for taint in taints):
-            reasons[_CORDONED] += 1
-        elif name_taints and (found := constraints.untolerated(taints)):
+        if node and (found := constraints.untolerated(node.taints)):
             reasons[f"node(s) had untolerated taint {{{found.key}: {found.value}}}"] += 1
-        else:
-            reasons[_TAINTED] += 1
+
+
+def _cordoned(refused: Refused, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the rows have the taint of a cordon."""
+    if refused.cordoned is not None:
+        return refused.cordoned[rows]
+    keys = [_keys(refused.nodes[row]) for row in rows.tolist()]
+    return np.array([names.UNSCHEDULABLE in found for found in keys], np.bool_)
+
+
+def _keys(node: Node | None) -> list[str]:
+    return [taint.key for taint in node.taints] if node else []
 
 
 def _count_selected(

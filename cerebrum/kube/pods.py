@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from msgspec import Struct
+
 from cerebrum.kube import names
 from cerebrum.kube.constraints import narrowed, read_constraints
 from cerebrum.kube.fields import Fields
@@ -39,8 +41,7 @@ class PodContext:
     storage: Storage = field(default_factory=Storage)
 
 
-@dataclass(frozen=True, slots=True)
-class PodDemands:
+class PodDemands(Struct, frozen=True):
     """One pod in our terms.
 
     `group` its pod group (`namespace/name`, `default` left out) or ''; `node` where it is bound;
