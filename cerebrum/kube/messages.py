@@ -212,7 +212,8 @@ def _count_taints(
     if not name_taints:
         reasons[_TAINTED] += len(rows)
         return
-    for row in rows.tolist():
+    listed: list[int] = rows.tolist()
+    for row in listed:
         node = refused.nodes[row]
         if node and (found := constraints.untolerated(node.taints)):
             reasons[f"node(s) had untolerated taint {{{found.key}: {found.value}}}"] += 1
@@ -222,7 +223,8 @@ def _cordoned(refused: Refused, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of the rows have the taint of a cordon."""
     if refused.cordoned is not None:
         return refused.cordoned[rows]
-    keys = [_keys(refused.nodes[row]) for row in rows.tolist()]
+    listed: list[int] = rows.tolist()
+    keys = [_keys(refused.nodes[row]) for row in listed]
     return np.array([names.UNSCHEDULABLE in found for found in keys], np.bool_)
 
 

@@ -83,6 +83,8 @@ def test_extended_resources_are_named_and_volumes_have_a_text_of_their_own():
         "0/3 nodes are available: 1 Insufficient x.com/b, 1 node(s) exceed max volume count, "
         "2 Insufficient x.com/a."
     )
+    first = refused(Refusal.EXTENDED | Refusal.PEERS, task_class=task_class)
+    assert "1 Insufficient x.com/a, 1 Insufficient x.com/b." in unschedulable_text(first)
     assert "2 Insufficient nvidia.com/gpu" in unschedulable_text(
         refused(Refusal.GPU_COUNT, Refusal.GPU_COUNT)
     )

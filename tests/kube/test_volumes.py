@@ -105,6 +105,13 @@ def test_the_pods_own_terms_hold_too():
     assert not admits(demands, own, gpu="yes")
 
 
+def test_a_pod_that_shuns_where_its_volume_is_goes_nowhere():
+    demands = Cluster().bound().volume(nodeAffinity=affinity("rack", "a")).demands()
+    own = Constraints(required=(Term((Requirement("rack", "DoesNotExist"),)),))
+    assert not admits(demands, own, rack="a")
+    assert not admits(demands, own)
+
+
 def test_zone_labels_of_old_volumes_hold_only_among_labelled_nodes():
     cluster = Cluster().bound().volume(labels={BETA: "a__b"})
     constraints = narrowed(Constraints(), cluster.demands().terms)
