@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._fields import Fields, documents
 from cerebrum.traces._files import MAX_ROWS, Tally, files_in
 from cerebrum.traces._yaml import Source
@@ -22,14 +21,26 @@ _DROPPED_PHASES = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Pods that differ in their name only. `job` groups them; a DaemonSet's go to every node."""
+    """Pods that differ in their name only: `item` has their metadata, spec and status.
+
+    `job` groups them; a DaemonSet's go to every node.
+    """
 
     names: tuple[str, ...]
-    metadata: Fields
-    spec: Fields
-    status: Fields
+    item: Fields
+    namespace: str
     job: str = ""
     every_node: bool = False
+
+    @property
+    def metadata(self) -> Fields:
+        """The pod's metadata."""
+        return self.item.child("metadata")
+
+    @property
+    def spec(self) -> Fields:
+        """The pod's spec."""
+        return self.item.child("spec")
 
 
 @dataclass(slots=True)
@@ -41,6 +52,11 @@ class Objects:
     workloads: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     priority_classes: list[Fields] = field(default_factory=list[Fields])
     pod_groups: list[Fields] = field(default_factory=list[Fields])
+    namespaces: list[Fields] = field(default_factory=list[Fields])
+    claims: list[Fields] = field(default_factory=list[Fields])
+    volumes: list[Fields] = field(default_factory=list[Fields])
+    storage_classes: list[Fields] = field(default_factory=list[Fields])
+    csi_nodes: list[Fields] = field(default_factory=list[Fields])
     others: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, item: Fields, kind: str = "") -> None:
@@ -62,6 +78,11 @@ class Objects:
             "Pod": self.pods,
             "PriorityClass": self.priority_classes,
             "PodGroup": self.pod_groups,
+            "Namespace": self.namespaces,
+            "PersistentVolumeClaim": self.claims,
+            "PersistentVolume": self.volumes,
+            "StorageClass": self.storage_classes,
+            "CSINode": self.csi_nodes,
         }
 
 
@@ -79,6 +100,11 @@ def load(path: Path) -> Objects:
         for item in documents(Source(file)):
             objects.add(item)
     return objects
+
+
+def namespace_of(item: Fields) -> str:
+    """The namespace of an object."""
+    return item.child("metadata").text("namespace", "default")
 
 
 def full_name(metadata: Fields) -> str:
@@ -102,9 +128,7 @@ def templates(objects: Objects, tally: Tally) -> Iterator[Template]:
         metadata = item.child("metadata")
         owner = next(iter(_owners(item)), None)
         job = "/".join(owner[1:]) if owner else ""
-        yield Template(
-            (full_name(metadata),), metadata, item.child("spec"), item.child("status"), job
-        )
+        yield Template((full_name(metadata),), item, namespace_of(item), job)
     for kind, item in objects.workloads:
         if _identity(kind, item) not in present:
             yield from _expand(kind, item, tally)
@@ -144,9 +168,8 @@ def _expand(kind: str, item: Fields, tally: Tally) -> Iterator[Template]:
     daemon = kind == "DaemonSet"
     yield Template(
         names=(job,) if daemon else tuple(f"{job}-{i}" for i in range(count)),
-        metadata=template.child("metadata"),
-        spec=template.child("spec"),
-        status=template.child("status"),
+        item=template,
+        namespace=namespace_of(item),
         job=job,
         every_node=daemon,
     )
@@ -178,13 +201,3 @@ def _owners(item: Fields) -> list[tuple[str, str, str]]:
         for owner in metadata.children("ownerReferences")
         if owner.flag("controller")
     ]
-
-
-def group_name(metadata: Fields) -> str:
-    """The pod group a pod belongs to, as `namespace/name`, or ''."""
-    for mapping in (metadata.labels("labels"), metadata.labels("annotations")):
-        for key in names.GROUP_LABELS:
-            if group := mapping.get(key):
-                namespace = metadata.text("namespace", "default")
-                return group if namespace == "default" else f"{namespace}/{group}"
-    return ""

@@ -6,22 +6,36 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+from cerebrum.kube import names
+from cerebrum.kube.gpus import read_gpu_indices
+from cerebrum.kube.objects import (
+    CSINode,
+    Object,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    convert,
+)
+from cerebrum.kube.pods import PodContext, PodDemands, read_pod
+from cerebrum.kube.priorities import priorities
+from cerebrum.kube.volumes import Storage
 from cerebrum.model.cluster import Node
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InputError, TraceError, nearest
+from cerebrum.model.events import gpu_mask
+from cerebrum.model.peers import TaskLabels
 from cerebrum.model.resources import MAX_EXTENDED
 from cerebrum.model.tasks import TaskClass
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._fields import Fields
 from cerebrum.traces._files import Tally
-from cerebrum.traces._kube_constraints import read_constraints
-from cerebrum.traces._kube_objects import Template, group_name
-from cerebrum.traces._kube_requests import pod_resources
+from cerebrum.traces._kube_objects import Objects, Template
+
+_Object = TypeVar("_Object", bound=Object)
 
 BOUND_PRIORITY = 2**31 - 1
 """Pods that are bound already go first, whatever their own priority."""
-_SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _EVERYTHING = (Toleration(operator="Exists"),)
 _DAEMON_TOLERATIONS = tuple(
     Toleration(f"node.kubernetes.io/{key}", "Exists", "", effect)
@@ -42,6 +56,7 @@ class Pods:
 
     template: Template
     task_class: TaskClass
+    labels: TaskLabels
     priority: int
     group: str
     created_s: float
@@ -50,55 +65,57 @@ class Pods:
 
 
 @dataclass(slots=True)
-class PodReader:
-    """Reads templates; remembers what is not supported, to be said once with a count."""
+class TemplateReader:
+    """Reads templates; remembers what was assumed, to be said once with a count."""
 
-    priorities: Mapping[str, int]
+    context: PodContext
     tally: Tally
-    unsupported: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    noted: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     clocks: set[str] = field(default_factory=set[str])
 
     def read(self, template: Template) -> Pods:
         """The template's class and times; errors name the field."""
         metadata, spec = template.metadata, template.spec
-        self._look_for_unsupported(template)
-        models = tuple(
-            filter(None, metadata.labels("annotations").get(names.GPU_MODEL, "").split("|"))
-        )
-        resources = pod_resources(metadata, spec, template.status)
-        constraints = read_constraints(spec)
+        demands = read_pod(template.item, self.context, template.namespace)
+        task_class = self._settled(template, demands)
         if template.every_node:
+            constraints = task_class.constraints
             tolerations = constraints.tolerations + _DAEMON_TOLERATIONS
             constraints = replace(constraints, tolerations=tolerations)
+            task_class = replace(task_class, constraints=constraints)
+        if not demands.node and names.GPU_INDEX in metadata.child("annotations"):
+            self._note("gpu-index of a pod that is not bound is ignored", template)
         created, deleted = self._times(metadata)
         return Pods(
             template=template,
-            task_class=TaskClass(resources, models if resources.gpu_count else (), constraints),
-            priority=self._priority(spec),
-            group=group_name(metadata),
+            task_class=task_class,
+            labels=demands.labels,
+            priority=demands.priority,
+            group=demands.group,
             created_s=created,
             deleted_s=deleted,
             node=spec.text("nodeName", ""),
         )
 
     def finish(self) -> None:
-        """Put what was met but is not supported into the report."""
-        for what, tasks in self.unsupported.items():
-            self.tally.note(
-                f"{what} is not supported: ignored for {len(tasks):,}, first {tasks[0]!r}"
-            )
+        """Put what was assumed into the report."""
+        for what, tasks in self.noted.items():
+            self.tally.note(f"{what}: {len(tasks):,}, first {tasks[0]!r}")
 
-    def _priority(self, spec: Fields) -> int:
-        name = spec.text("priorityClassName", "")
-        if "priority" in spec:
-            return spec.integer("priority", 0, low=-(2**31))
-        if not name:
-            return self.priorities.get("", 0)
-        if name not in self.priorities:
-            near = nearest(name, filter(None, self.priorities))
-            hint = f", did you mean {near!r}?" if near else ""
-            raise spec.error(f"no PriorityClass {name!r} in these files{hint}", "priorityClassName")
-        return self.priorities[name]
+    def _settled(self, template: Template, demands: PodDemands) -> TaskClass:
+        """The class; pods that would wait for a volume for ever match no node, as in a cluster."""
+        volumes = demands.volumes
+        if volumes.missing:
+            self._note("claims of pods that are not in these files are ignored", template)
+        waiting = volumes.unusable
+        if not waiting or demands.node:
+            return demands.task_class
+        self._note(f"no node is good for pods that wait ({waiting[0]})", template)
+        constraints = replace(demands.task_class.constraints, required=(Term(),))
+        return replace(demands.task_class, constraints=constraints)
+
+    def _note(self, what: str, template: Template) -> None:
+        self.noted.setdefault(what, []).extend(template.names)
 
     def _times(self, metadata: Fields) -> tuple[float, float]:
         notes = metadata.child("annotations")
@@ -122,37 +139,35 @@ class PodReader:
             raise InputError(f"expected seconds of at least 0, got {text!r}")
         return seconds
 
-    def _look_for_unsupported(self, template: Template) -> None:
-        spec, affinity = template.spec, template.spec.child("affinity")
-        found = {
-            "inter-pod affinity": "podAffinity" in affinity or "podAntiAffinity" in affinity,
-            "topology spread": "topologySpreadConstraints" in spec,
-            "a persistent volume": any(
-                "persistentVolumeClaim" in volume or "ephemeral" in volume
-                for volume in spec.children("volumes")
-            ),
-            "a host port": any(
-                "hostPort" in port
-                for container in spec.children("containers")
-                for port in container.children("ports")
-            ),
-            "gpu-index of a pod that is not bound": "nodeName" not in spec
-            and names.GPU_INDEX in template.metadata.child("annotations"),
-        }
-        for what, here in found.items():
-            if here:
-                self.unsupported.setdefault(what, []).extend(template.names)
+
+def context_of(objects: Objects) -> PodContext:
+    """What the pods of these objects refer to."""
+    storage = Storage()
+    for item in objects.claims:
+        claim = _converted(item, PersistentVolumeClaim)
+        storage.claims[f"{claim.metadata.namespace or 'default'}/{claim.metadata.name}"] = claim
+    for items, known, kind in (
+        (objects.volumes, storage.volumes, PersistentVolume),
+        (objects.storage_classes, storage.classes, StorageClass),
+        (objects.csi_nodes, storage.csi_nodes, CSINode),
+    ):
+        for item in items:
+            found: Any = _converted(item, kind)
+            known[found.metadata.name] = found
+    namespaces = [item.child("metadata") for item in objects.namespaces]
+    return PodContext(
+        priorities=priorities(objects.priority_classes),
+        namespaces={
+            metadata.text("name"): tuple(sorted(metadata.labels("labels").items()))
+            for metadata in namespaces
+        },
+        storage=storage,
+    )
 
 
-def priorities(classes: Sequence[Fields]) -> dict[str, int]:
-    """PriorityClass name -> value; '' is the global default."""
-    found = dict(_SYSTEM_CLASSES)
-    for item in classes:
-        value = item.integer("value", 0, low=-(2**31))
-        found[item.child("metadata").text("name")] = value
-        if item.flag("globalDefault"):
-            found[""] = value
-    return found
+def _converted(item: Fields, kind: type[_Object]) -> _Object:
+    item.child("metadata").text("name")
+    return item.checked(lambda: convert(item.data, kind))
 
 
 def extended_names(pods: Sequence[Pods]) -> frozenset[str]:
@@ -169,8 +184,11 @@ def extended_names(pods: Sequence[Pods]) -> frozenset[str]:
     return frozenset(found)
 
 
-def bind(pod: Pods, nodes: Mapping[str, Node]) -> Pods:
-    """The pod held to the node it is bound to; refused if that node cannot have taken it."""
+def bind(pod: Pods, nodes: Mapping[str, Node]) -> tuple[Pods, int]:
+    """The pod held to the node it is bound to, and the mask of its GPUs there (0: not said).
+
+    Refused if that node cannot have taken it.
+    """
     spec, node = pod.template.spec, nodes.get(pod.node)
     if node is None:
         near = nearest(pod.node, nodes)
@@ -182,11 +200,10 @@ def bind(pod: Pods, nodes: Mapping[str, Node]) -> Pods:
             f"node {node.name!r} has {node.capacity.gpu_count} GPUs, the pod asks for {gpus}",
             "nodeName",
         )
-    _check_gpu_index(pod.template.metadata, gpus, node)
+    given = gpu_mask(read_gpu_indices(pod.template.metadata, gpus, node))
     held = hold_to(pod.task_class.constraints, node.name, _EVERYTHING)
-    return replace(
-        pod, task_class=replace(pod.task_class, constraints=held), priority=BOUND_PRIORITY
-    )
+    held_class = replace(pod.task_class, constraints=held)
+    return replace(pod, task_class=held_class, priority=BOUND_PRIORITY), given
 
 
 def hold_to(
@@ -212,25 +229,6 @@ def on_every_node(pod: Pods, nodes: Sequence[Node]) -> list[tuple[str, TaskClass
         if constraints.selects(node.name, node.labels)
         and constraints.untolerated(node.taints) is None
     ]
-
-
-def _check_gpu_index(metadata: Fields, gpus: int, node: Node) -> None:
-    """The GPU indices `0-1-2` a bound pod has: distinct, on the node, as many as it asks for."""
-    notes = metadata.child("annotations")
-    text = metadata.labels("annotations").get(names.GPU_INDEX, "")
-    if not text:
-        return
-    parts = text.split("-")
-    limit = node.capacity.gpu_count
-    if not all(part.isdecimal() and part.isascii() and len(part) < 4 for part in parts):
-        raise notes.error(f"expected GPU indices such as 0-1-2, got {text!r}", names.GPU_INDEX)
-    if any(int(part) >= limit for part in parts):
-        raise notes.error(
-            f"expected indices 0..{limit - 1}, node {node.name!r} has {limit} GPUs, got {text!r}",
-            names.GPU_INDEX,
-        )
-    if len(set(parts)) != len(parts) or len(parts) != gpus:
-        raise notes.error(f"expected {gpus} distinct indices, got {text!r}", names.GPU_INDEX)
 
 
 def _unix_time(text: str) -> float:

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
+from cerebrum.kube import names
+from cerebrum.kube.volumes import ONE_POD
+from cerebrum.kube.writing import Object, placement_fields, port_fields, without_empty
 from cerebrum.model.cluster import Node
-from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import TraceError
+from cerebrum.model.events import gpu_indices
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import Task
-from cerebrum.traces import _kube_names as names
 from cerebrum.traces._files import write_text
 from cerebrum.traces._power import node_power
-
-Object = dict[str, Any]
 
 
 def write(scenario: Scenario, path: Path) -> None:
@@ -27,12 +27,16 @@ def write(scenario: Scenario, path: Path) -> None:
     _refuse_loss(scenario, path)
     nodes = [node_object(node) for node in scenario.cluster]
     pods = [pod_object(task, scenario) for task in scenario.tasks]
-    groups = [_pod_group(job.name, job.gang) for job in scenario.tasks.jobs if job.gang]
+    around = [
+        *_namespaces(scenario),
+        *(_pod_group(job.name, job.gang) for job in scenario.tasks.jobs if job.gang),
+        *_claims(scenario),
+    ]
     if path.suffix:
-        write_text(path, _dump([*nodes, *groups, *pods]))
+        write_text(path, _dump([*nodes, *around, *pods]))
         return
     write_text(path / "nodes.yaml", _dump(nodes))
-    write_text(path / "pods.yaml", _dump([*groups, *pods]))
+    write_text(path / "pods.yaml", _dump([*around, *pods]))
 
 
 def node_object(node: Node) -> Object:
@@ -58,13 +62,14 @@ def node_object(node: Node) -> Object:
             {"key": taint.key, "value": taint.value, "effect": taint.effect}
             for taint in node.taints
         ]
-    if not node.schedulable:
+    cordoned = any(taint.key == names.UNSCHEDULABLE for taint in node.taints)
+    if cordoned or not node.schedulable:
         spec["unschedulable"] = True
-    return _without_empty(
+    return without_empty(
         {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": _without_empty({"name": node.name, "labels": labels}),
+            "metadata": without_empty({"name": node.name, "labels": labels}),
             "spec": spec,
             "status": {"allocatable": offered, "capacity": dict(offered)},
         }
@@ -73,28 +78,74 @@ def node_object(node: Node) -> Object:
 
 def pod_object(task: Task, scenario: Scenario) -> Object:
     """A v1 Pod whose one container asks for everything."""
-    r, namespace, name = task.task_class.resources, *_split(task.name)
-    metadata: Object = {"name": name, "annotations": _annotations(task)}
-    if namespace:
-        metadata["namespace"] = namespace
-    gangs = {job.name for job in scenario.tasks.jobs if job.gang}
-    if task.job in gangs:
-        metadata["labels"] = {names.GROUP_LABELS[0]: _split(task.job)[1]}
-    spec: Object = {
-        "containers": [{"name": "main", "image": "main", "resources": {"requests": _requests(r)}}]
+    task_class, (namespace, name) = task.task_class, _split(task.name)
+    metadata: Object = {
+        "name": name,
+        "namespace": namespace,
+        "labels": dict(task.labels.labels),
+        "annotations": _annotations(task, scenario),
     }
+    container: Object = {
+        "name": "main",
+        "image": "main",
+        "resources": {"requests": _requests(task_class.resources)},
+        "ports": port_fields(task_class.peers.ports),
+    }
+    spec: Object = {"containers": [without_empty(container)]}
     if task.priority:
         spec["priority"] = task.priority
-    spec.update(_constraints(task.task_class.constraints))
+    if task.name in scenario.bound:
+        spec["nodeName"] = scenario.bound[task.name][0]
+    if claims := task_class.peers.exclusive:
+        spec["volumes"] = [
+            {"name": f"v{i}", "persistentVolumeClaim": {"claimName": _split(claim)[1]}}
+            for i, claim in enumerate(claims)
+        ]
+    spec.update(placement_fields(task_class.constraints, task_class.peers))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": _without_empty(metadata),
+        "metadata": without_empty(metadata),
         "spec": spec,
     }
 
 
-def _annotations(task: Task) -> dict[str, str]:
+def _namespaces(scenario: Scenario) -> list[Object]:
+    """The namespaces that have labels."""
+    found = {
+        labels.namespace: dict(labels.namespace_labels)
+        for labels in scenario.tasks.label_sets
+        if labels.namespace_labels
+    }
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        for name, labels in found.items()
+    ]
+
+
+def _claims(scenario: Scenario) -> Iterator[Object]:
+    """The claims only one pod may use, each with its volume, which is reached from everywhere."""
+    claims = {name for task_class in scenario.tasks.classes for name in task_class.peers.exclusive}
+    for claim in sorted(claims):
+        namespace, name = _split(claim)
+        volume = f"{namespace or 'default'}-{name}"
+        yield {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": without_empty({"name": name, "namespace": namespace}),
+            "spec": {"accessModes": [ONE_POD], "volumeName": volume},
+            "status": {"phase": "Bound"},
+        }
+        yield {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": {"accessModes": [ONE_POD]},
+            "status": {"phase": "Bound"},
+        }
+
+
+def _annotations(task: Task, scenario: Scenario) -> dict[str, str]:
     r = task.task_class.resources
     notes = {names.CREATED: _number(task.submit_s)}
     if not math.isinf(task.duration_s):
@@ -104,6 +155,11 @@ def _annotations(task: Task) -> dict[str, str]:
         notes[names.GPU_MILLI] = str(r.gpu_milli)
     if task.task_class.gpu_models:
         notes[names.GPU_MODEL] = "|".join(task.task_class.gpu_models)
+    if mask := scenario.bound.get(task.name, ("", 0))[1]:
+        notes[names.GPU_INDEX] = "-".join(map(str, gpu_indices(mask)))
+    labelled = any(key in names.GROUP_LABELS for key, _ in task.labels.labels)
+    if not labelled and any(job.name == task.job and job.gang for job in scenario.tasks.jobs):
+        notes[names.GROUP_LABELS[0]] = _split(task.job)[1]
     return notes
 
 
@@ -115,51 +171,12 @@ def _requests(r: Resources) -> dict[str, str]:
     return found
 
 
-def _constraints(constraints: Constraints) -> Object:
-    required = [_term(term) for term in constraints.required]
-    preferred = [
-        {"weight": weight, "preference": _term(term)} for weight, term in constraints.preferred
-    ]
-    affinity: Object = {}
-    if required:
-        key = "requiredDuringSchedulingIgnoredDuringExecution"
-        affinity[key] = {"nodeSelectorTerms": required}
-    if preferred:
-        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-    return _without_empty(
-        {
-            "nodeSelector": dict(constraints.selector),
-            "affinity": {"nodeAffinity": affinity} if affinity else {},
-            "tolerations": [_toleration(toleration) for toleration in constraints.tolerations],
-        }
-    )
-
-
-def _term(term: Term) -> Object:
-    return _without_empty(
-        {
-            "matchExpressions": [_requirement(part) for part in term.labels],
-            "matchFields": [_requirement(part) for part in term.fields],
-        }
-    )
-
-
-def _requirement(part: Requirement) -> Object:
-    return _without_empty({"key": part.key, "operator": part.operator, "values": list(part.values)})
-
-
-def _toleration(part: Toleration) -> Object:
-    return _without_empty(
-        {"key": part.key, "operator": part.operator, "value": part.value, "effect": part.effect}
-    )
-
-
 def _pod_group(job: str, members: int) -> Object:
     namespace, name = _split(job)
     return {
         "apiVersion": "scheduling.x-k8s.io/v1alpha1",
         "kind": "PodGroup",
-        "metadata": _without_empty({"name": name, "namespace": namespace}),
+        "metadata": without_empty({"name": name, "namespace": namespace}),
         "spec": {"minMember": members},
     }
 
@@ -167,10 +184,6 @@ def _pod_group(job: str, members: int) -> Object:
 def _split(name: str) -> tuple[str, str]:
     namespace, slash, rest = name.rpartition("/")
     return (namespace, rest) if slash else ("", name)
-
-
-def _without_empty(mapping: Object) -> Object:
-    return {key: value for key, value in mapping.items() if value not in ("", {}, [], None)}
 
 
 def _dump(objects: list[Object]) -> str:
@@ -201,5 +214,9 @@ def _refuse_loss(scenario: Scenario, path: Path) -> None:
             raise TraceError(f"a Node cannot hold a speed (node {node.name!r})").at(path)
         if node.power not in (None, node_power(node.gpu_model)):
             raise TraceError(f"a Node cannot hold a power model (node {node.name!r})").at(path)
+    for task_class in scenario.tasks.classes:
+        for claim in task_class.peers.exclusive:
+            if claim.count("/") != 1:
+                raise TraceError(f"expected a claim such as default/data, got {claim!r}").at(path)
     if scenario.node_events:
         raise TraceError("Kubernetes objects cannot hold node events").at(path)

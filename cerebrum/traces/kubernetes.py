@@ -2,9 +2,10 @@
 
 Workloads are taken apart into the pods they create (a CronJob once, a DaemonSet on the nodes it
 matches). Requests are Kubernetes' effective ones; node selector, node affinity, taints and
-tolerations, priorities and pod groups are kept; so are GPU shares in the annotations of
-hkust-adsl/kubernetes-scheduler-simulator. A pod that is bound already is held to its node and goes
-first. What has no counterpart here is in the report's notes.
+tolerations, inter-pod affinity, topology spread, host ports, claims of volumes, priorities and pod
+groups are kept; so are GPU shares in the annotations of hkust-adsl/kubernetes-scheduler-simulator.
+A pod that is bound already runs on its node from the start. What has no counterpart here is in the
+report's notes.
 """
 
 from __future__ import annotations
@@ -12,34 +13,40 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from cerebrum.kube.fields import Fields
+from cerebrum.kube.nodes import read_node
+from cerebrum.kube.pods import PodContext
 from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.errors import TraceError
+from cerebrum.model.peers import UNLABELLED, TaskLabels
 from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import Job, TaskClass, TaskTable
 from cerebrum.traces import inflate
 from cerebrum.traces._files import MAX_FILES, MAX_ROWS, Tally
-from cerebrum.traces._kube_nodes import read_node
 from cerebrum.traces._kube_objects import SUFFIXES, Objects, full_name, load, templates
 from cerebrum.traces._kube_pods import (
-    PodReader,
     Pods,
+    TemplateReader,
     bind,
+    context_of,
     extended_names,
     on_every_node,
-    priorities,
 )
 from cerebrum.traces._kube_write import write
+from cerebrum.traces._power import node_power
 
 __all__ = ["DESCRIPTION", "EXTENSIONS", "assemble", "read", "sniff", "write"]
 
 DESCRIPTION = "Kubernetes objects: YAML or JSON files, or a folder of them"
 EXTENSIONS = SUFFIXES
+Bound = dict[str, tuple[str, int]]
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -66,15 +73,16 @@ def read(
 def assemble(objects: Objects, path: Path) -> Scenario:
     """The scenario objects describe; `path` is for messages."""
     tally = Tally()
-    reader = PodReader(priorities(objects.priority_classes), tally)
+    context = context_of(objects)
+    reader = TemplateReader(context, tally)
     pods = [reader.read(template) for template in templates(objects, tally)]
     reader.finish()
-    nodes = _nodes(objects, extended_names(pods))
+    nodes = _nodes(objects, extended_names(pods), context)
     if not nodes:
         raise TraceError("expected at least one Node object, found none").at(path)
     for kind, count in sorted(objects.others.items()):
         tally.note(f"{kind} objects are left out: {count:,}")
-    tasks, start = _tasks(objects, pods, nodes, tally)
+    tasks, start, bound = _tasks(objects, pods, nodes, tally)
     return Scenario(
         cluster=Cluster(tuple(nodes), name=path.name.split(".")[0] or "cluster"),
         tasks=tasks,
@@ -82,13 +90,16 @@ def assemble(objects: Objects, path: Path) -> Scenario:
         source=str(path),
         report=tally.report(path, "pods"),
         start_unix_s=start,
+        bound=bound,
     )
 
 
-def _nodes(objects: Objects, extended: frozenset[str]) -> list[Node]:
+def _nodes(objects: Objects, extended: frozenset[str], context: PodContext) -> list[Node]:
     seen: dict[str, Node] = {}
     for item in objects.nodes:
-        node = read_node(item, extended)
+        csi = context.storage.csi_nodes.get(item.child("metadata").text("name"))
+        node = read_node(item, extended, csi)
+        node = replace(node, power=node_power(node.gpu_model))
         if node.name in seen:
             raise item.error(f"node {node.name!r} is named twice", "metadata", "name")
         seen[node.name] = node
@@ -97,7 +108,8 @@ def _nodes(objects: Objects, extended: frozenset[str]) -> list[Node]:
 
 def _tasks(
     objects: Objects, pods: Sequence[Pods], nodes: Sequence[Node], tally: Tally
-) -> tuple[TaskTable, float | None]:
+) -> tuple[TaskTable, float | None, Bound]:
+    bound: Bound = {}
     by_name = {node.name: node for node in nodes}
     table = _Columns()
     for pod in pods:
@@ -108,10 +120,12 @@ def _tasks(
                 table.add(pod, (name,), task_class)
         elif pod.node:
             tally.note("bound pods are held to their nodes and placed first")
-            table.add(held := bind(pod, by_name), pod.template.names, held.task_class)
+            held, gpus = bind(pod, by_name)
+            bound[pod.template.names[0]] = pod.node, gpus
+            table.add(held, pod.template.names, held.task_class)
         else:
             table.add(pod, pod.template.names, pod.task_class)
-    return table.build(_gangs(objects, table, tally))
+    return *table.build(_gangs(objects, table, tally)), bound
 
 
 class _Columns:
@@ -122,7 +136,9 @@ class _Columns:
         self.classes: dict[TaskClass, int] = {}
         self.jobs: dict[str, int] = {}
         self.groups: Counter[str] = Counter()
+        self.label_sets: dict[TaskLabels, int] = {UNLABELLED: 0}
         self.class_id: list[int] = []
+        self.labels_id: list[int] = []
         self.job_id: list[int] = []
         self.priority: list[int] = []
         self.created: list[float] = []
@@ -142,6 +158,8 @@ class _Columns:
             self.groups[pod.group] += len(names)
         count = len(names)
         self.class_id += [self.classes.setdefault(task_class, len(self.classes))] * count
+        labels_id = self.label_sets.setdefault(pod.labels, len(self.label_sets))
+        self.labels_id += [labels_id] * count
         self.job_id += [job_id] * count
         self.priority += [pod.priority] * count
         self.created += [pod.created_s] * count
@@ -162,6 +180,8 @@ class _Columns:
             priority=self.priority,
             job_id=self.job_id,
             jobs=[Job(name, gangs.get(name, 0)) for name in self.jobs],
+            labels_id=self.labels_id,
+            label_sets=list(self.label_sets),
         )
         return table, start
 
@@ -173,8 +193,7 @@ _DATES_FROM_S = 1e9
 def _gangs(objects: Objects, table: _Columns, tally: Tally) -> dict[str, int]:
     """Pod group -> how many of its pods start together."""
     least = {
-        full_name(item.child("metadata")): item.child("spec").integer("minMember", 1, low=1)
-        for item in objects.pod_groups
+        full_name(item.child("metadata")): _least(item.child("spec")) for item in objects.pod_groups
     }
     for group, members in table.groups.items():
         if group not in least:
@@ -182,3 +201,11 @@ def _gangs(objects: Objects, table: _Columns, tally: Tally) -> dict[str, int]:
         elif least[group] > members:
             tally.note(f"PodGroup {group!r} needs {least[group]} pods, only {members} are here")
     return {group: least.get(group, members) for group, members in table.groups.items()}
+
+
+def _least(spec: Fields) -> int:
+    """How many pods of a group start together, as plugins or Kubernetes itself (1.36) say it."""
+    native = spec.child("schedulingPolicy")
+    if not native.data:
+        return spec.integer("minMember", 1, low=1)
+    return native.child("gang").integer("minCount", 1, low=1) if "gang" in native else 0

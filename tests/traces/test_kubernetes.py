@@ -16,12 +16,12 @@ from cerebrum import traces
 from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Requirement, Term
 from cerebrum.model.errors import TraceError
+from cerebrum.model.peers import TaskLabels
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
 from cerebrum.traces import kubernetes
 from cerebrum.traces._fields import documents
-from cerebrum.traces._kube_nodes import read_node
-from cerebrum.traces._kube_objects import Objects, load
+from cerebrum.traces._kube_objects import Objects
 from cerebrum.traces._yaml import Source
 
 NODE = """\
@@ -89,12 +89,12 @@ def test_a_node_is_what_its_object_says(tmp_path: Path):
     assert node.power.gpu_full_w == 70
 
 
-def test_the_published_yaml_and_csv_nodes_are_equal(shared_data: Path):
+def test_the_published_yaml_and_csv_nodes_are_equal(tmp_path: Path, shared_data: Path):
     def seen(node: Any) -> tuple[Any, ...]:
         return node.name, node.capacity, node.gpu_model, node.slots, node.power, node.taints
 
-    objects = load(shared_data / "openb" / "openb_node_list_gpu_node.yaml")
-    from_yaml = [seen(read_node(item, frozenset())) for item in objects.nodes]
+    text = (shared_data / "openb" / "openb_node_list_gpu_node.yaml").read_text()
+    from_yaml = [seen(node) for node in read(tmp_path, text, POD).cluster]
     assert from_yaml == [seen(node) for node in traces.read(shared_data / "openb").cluster]
 
 
@@ -261,9 +261,10 @@ def test_a_bound_pod_is_held_to_its_node_and_goes_first(tmp_path: Path):
     assert task.task_class.constraints.untolerated(node.taints) is None
     assert task.priority == 2**31 - 1
     assert "bound pods are held to their nodes" in notes(scenario)
+    assert scenario.bound == {"p0": ("n0", 0b110)}
 
 
-def test_what_is_left_out_is_counted_and_what_is_not_supported_is_said(tmp_path: Path):
+def test_what_is_left_out_is_counted_and_what_is_assumed_is_said(tmp_path: Path):
     spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
     pods = [
         pod(name="done", status={"phase": "Succeeded"}),
@@ -281,9 +282,7 @@ def test_what_is_left_out_is_counted_and_what_is_not_supported_is_said(tmp_path:
         "1 dropped (pods being deleted)"
     )
     for said in (
-        "inter-pod affinity is not supported: ignored for 1, first 'kept'",
-        "topology spread is not supported",
-        "a persistent volume is not supported: ignored for 1, first 'disk'",
+        "claims of pods that are not in these files are ignored: 1, first 'disk'",
         "Service objects are left out: 1",
     ):
         assert said in notes(scenario)
@@ -420,6 +419,94 @@ def test_constraints_gangs_and_priorities_survive_writing(tmp_path: Path):
     assert again.tasks.jobs == first.tasks.jobs
     assert again.tasks.priority.tolist() == [9, 0]
     assert again.cluster.nodes[0].taints == first.cluster.nodes[0].taints
+
+
+CLAIM = """\
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: team}
+spec: {accessModes: [ReadWriteOncePod], volumeName: pv, storageClassName: disks}
+status: {phase: Bound}
+"""
+VOLUME = """\
+kind: PersistentVolume
+metadata: {name: pv}
+spec:
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - matchExpressions: [{key: disk, operator: In, values: [ssd]}]
+"""
+NAMESPACE = "kind: Namespace\nmetadata: {name: team, labels: {tier: live}}\n"
+
+
+def sociable(**more: Any) -> str:
+    """A pod with every kind of rule about other pods."""
+    hard = "requiredDuringSchedulingIgnoredDuringExecution"
+    soft = "preferredDuringSchedulingIgnoredDuringExecution"
+    term = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}
+    spread = {"maxSkew": 2, "topologyKey": "zone", "labelSelector": {}}
+    affinity = {
+        "podAffinity": {hard: [term], soft: [{"weight": 3, "podAffinityTerm": term}]},
+        "podAntiAffinity": {hard: [term | {"namespaceSelector": {}, "topologyKey": "host"}]},
+    }
+    return pod(
+        metadata={"namespace": "team", "labels": {"app": "web"}},
+        affinity=affinity,
+        topologySpreadConstraints=[
+            spread | {"whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
+            spread | {"whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": "Honor"},
+        ],
+        containers=[{"name": "m", "ports": [{"containerPort": 80, "hostPort": 80}]}],
+        volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        **more,
+    )
+
+
+def test_rules_about_other_pods_and_volumes_are_read_and_survive_writing(tmp_path: Path):
+    texts = (NODE, NAMESPACE, CLAIM, VOLUME, sociable(), pod(name="b", nodeName="n0"))
+    first = read(tmp_path, *texts)
+    task = first.tasks[0]
+    peers = task.task_class.peers
+    assert (len(peers.near), len(peers.apart), len(peers.spread), len(peers.ports)) == (1,) * 4
+    assert (len(peers.prefer_near), len(peers.prefer_spread)) == (1, 1)
+    assert peers.exclusive == ("team/data",)
+    assert task.task_class.constraints.selects("n", {"disk": "ssd"})
+    assert not task.task_class.constraints.selects("n", {"disk": "hdd"})
+    assert task.labels == TaskLabels("team", (("app", "web"),), (("tier", "live"),))
+    assert not first.report.notes[1:], "nothing is left out or ignored"
+    traces.write(first, tmp_path / "again.yaml", "kubernetes")
+    again = traces.read(tmp_path / "again.yaml")
+    for one, other in zip(first.tasks, again.tasks, strict=True):
+        assert one.name == other.name
+        assert one.task_class == other.task_class
+        assert (one.labels, one.priority) == (other.labels, other.priority)
+    assert again.bound == first.bound == {"b": ("n0", 0)}
+    assert list(again.cluster) == list(first.cluster)
+
+
+def test_a_pod_whose_claim_is_never_bound_fits_nowhere(tmp_path: Path):
+    claim = CLAIM.replace(", volumeName: pv", "").replace("Bound", "Pending")
+    scenario = read(tmp_path, NODE, claim, sociable())
+    constraints = scenario.tasks[0].task_class.constraints
+    assert not constraints.selects("n0", scenario.cluster.nodes[0].labels)
+    assert "no node is good for pods that wait (pod has unbound immediate" in notes(scenario)
+
+
+def test_a_template_has_the_namespace_of_its_workload(tmp_path: Path):
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "zone", "labelSelector": {}}]}}  # fmt: skip
+    spec = {"replicas": 2, "template": {"spec": {"affinity": near, "containers": []}}}
+    item = {"kind": "Deployment", "metadata": {"name": "d", "namespace": "team"}, "spec": spec}
+    tasks = read(tmp_path, NODE, NAMESPACE, yaml.safe_dump(item)).tasks
+    assert [task.labels.namespace for task in tasks] == ["team", "team"]
+    assert tasks[0].labels.namespace_labels == (("tier", "live"),)
+    assert tasks[0].task_class.peers.near[0].selector.namespaces == ("team",)
+
+
+def test_a_cordoned_node_takes_only_what_tolerates_it(tmp_path: Path):
+    node = NODE.replace("spec:\n", "spec:\n  unschedulable: true\n")
+    cordoned = read(tmp_path, node, POD).cluster.nodes[0]
+    assert Taint("node.kubernetes.io/unschedulable") in cordoned.taints
 
 
 def test_json_is_named_by_line_too(tmp_path: Path):

@@ -2,29 +2,34 @@
 
 Per resource: max(containers + sidecars, max over init containers of (sidecars before it + itself)),
 a sidecar being an init container with `restartPolicy: Always`; `spec.resources` overrides CPU and
-memory; plus `spec.overhead`. While a pod is resized, the largest of what is specified, allocated
-and actual counts. A limit without a request is the request, as the API server sets it.
+memory and huge pages; plus `spec.overhead`. While a pod is resized, the largest of what is
+specified, allocated and actual counts; what cannot be had (`Infeasible`) is not counted. A limit
+without a request is the request, as the API server sets it.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 
+from cerebrum.kube import names
+from cerebrum.kube.fields import Fields
 from cerebrum.model import quantity
 from cerebrum.model.errors import InputError
 from cerebrum.model.resources import GPU_MILLI as WHOLE
 from cerebrum.model.resources import Resources, extended_resources
-from cerebrum.traces import _kube_names as names
-from cerebrum.traces._fields import Fields
 
 Amounts = dict[str, Fraction]
-_POD_LEVEL = ("cpu", "memory")
+_POD_LEVEL = ("cpu", "memory", "hugepages-")
+_TOO_LARGE = 2**53
 
 
 def pod_resources(metadata: Fields, spec: Fields, status: Fields) -> Resources:
     """The pod's request. Fractions of a unit are rounded up, as Kubernetes does."""
     total = effective_requests(spec, status)
     gpus, milli = _gpus(metadata.child("annotations"), _whole(spec, total, names.GPU))
+    for key, amount in total.items():
+        if amount * (1000 if key == "cpu" else 1) >= _TOO_LARGE * (2**20 if key == "memory" else 1):
+            raise spec.error(f"{key}: what is asked for is too large for any node", "containers")
     extended = {key: _whole(spec, total, key) for key in total if key not in names.NATIVE}
     return spec.checked(
         lambda: Resources(
@@ -38,37 +43,74 @@ def pod_resources(metadata: Fields, spec: Fields, status: Fields) -> Resources:
     )
 
 
+def bare_resources(spec: Fields, status: Fields) -> Resources:
+    """CPU and memory of a pod that asks for something impossible otherwise; 0 for what is absurd.
+
+    For pods that run already, whatever they say: what they hold must count.
+    """
+    try:
+        total = effective_requests(spec, status)
+    except InputError:
+        return Resources()
+    cpu = _up(total.get("cpu", Fraction(0)) * 1000)
+    memory = _up(total.get("memory", Fraction(0)) / 2**20)
+    return Resources(cpu if cpu < _TOO_LARGE else 0, memory if memory < _TOO_LARGE else 0)
+
+
 def effective_requests(spec: Fields, status: Fields) -> Amounts:
     """Requests by resource in base units (cores, bytes, counts)."""
     actual = {
-        container.text("name", ""): container for container in status.children("containerStatuses")
+        container.text("name", ""): container
+        for key in ("containerStatuses", "initContainerStatuses")
+        for container in status.children(key)
     }
+    refused = _refused(status)
     running: Amounts = {}
     for container in spec.children("containers"):
-        _add(running, _container(container, actual.get(container.text("name", ""))))
+        _add(running, _container(container, actual.get(container.text("name", "")), refused))
     before: Amounts = {}
     starting: Amounts = {}
     for container in spec.children("initContainers"):
-        own = _container(container, None)
         if container.text("restartPolicy", "") == "Always":
+            own = _container(container, actual.get(container.text("name", "")), refused)
             _add(running, own)
             _add(before, own)
             _raise_to(starting, before)
         else:
-            _raise_to(starting, _sum(before, own))
+            _raise_to(starting, _sum(before, _container(container, None, refused)))
     _raise_to(running, starting)
-    pod_level = _container(spec, None)
-    running.update({key: pod_level[key] for key in _POD_LEVEL if key in pod_level})
+    _pod_level(running, spec, status, refused)
     _add(running, _amounts(spec.child("overhead")))
     return running
 
 
-def _container(container: Fields, actual: Fields | None) -> Amounts:
+def _pod_level(running: Amounts, spec: Fields, status: Fields, refused: bool) -> None:
+    """Let the requests of the pod as a whole stand for those of its containers."""
+    asked = _container(spec, status, refused)
+    limits_only = set(asked) - set(_amounts(spec.at("resources", "requests")))
+    for key, amount in asked.items():
+        if key.startswith(_POD_LEVEL) and not (key in limits_only and key in running):
+            running[key] = amount
+
+
+def _refused(status: Fields) -> bool:
+    """Whether the node has said that it cannot resize the pod as it is now specified."""
+    return any(
+        condition.text("type", "") == "PodResizePending"
+        and condition.text("reason", "") == "Infeasible"
+        for condition in status.children("conditions")
+    )
+
+
+def _container(container: Fields, actual: Fields | None, refused: bool) -> Amounts:
     resources = container.child("resources")
     found = {**_amounts(resources.child("limits")), **_amounts(resources.child("requests"))}
     if actual is not None:
-        _raise_to(found, _amounts(actual.child("allocatedResources")))
-        _raise_to(found, _amounts(actual.at("resources", "requests")))
+        got = _amounts(actual.child("allocatedResources"))
+        _raise_to(got, _amounts(actual.at("resources", "requests")))
+        if refused and got:
+            return got
+        _raise_to(found, got)
     return found
 
 

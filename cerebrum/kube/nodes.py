@@ -1,24 +1,32 @@
-"""Kubernetes Node objects -> nodes."""
+"""Kubernetes Node objects -> nodes.
+
+A cordoned node has the taint `node.kubernetes.io/unschedulable`, as in a cluster, where pods that
+tolerate it may still go there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
+from cerebrum.kube import names
+from cerebrum.kube.fields import Fields
+from cerebrum.kube.objects import CSINode
+from cerebrum.kube.volumes import attach_limits, attachable
 from cerebrum.model import quantity
 from cerebrum.model.cluster import DEFAULT_SLOTS, Node, Taint
 from cerebrum.model.errors import InputError
 from cerebrum.model.resources import GPU_MILLI as WHOLE
 from cerebrum.model.resources import Resources, extended_resources
-from cerebrum.traces import _kube_names as names
-from cerebrum.traces._fields import Fields
-from cerebrum.traces._power import node_power
 
 MAX_SLOTS = 2**15 - 1
 """Pods a node may take: what the engine's node record holds."""
 
 
-def read_node(item: Fields, extended: AbstractSet[str]) -> Node:
-    """The node an object describes, with those extended resources that tasks ask for."""
+def read_node(item: Fields, extended: AbstractSet[str], csi: CSINode | None = None) -> Node:
+    """The node of a file, with those extended resources that tasks ask for; errors have a line.
+
+    `csi` limits the volumes its drivers can attach.
+    """
     name = item.child("metadata").text("name")
     offered = item.at("status", "allocatable")
     if not offered.data:
@@ -29,6 +37,10 @@ def read_node(item: Fields, extended: AbstractSet[str]) -> Node:
     gpus = _gpu_count(offered)
     model = next((labels[key] for key in names.MODEL_LABELS if labels.get(key)), "") if gpus else ""
     amounts = {key: offered.parse(key, _count, 0) for key in offered.data if key in extended}
+    limits = attach_limits(csi) if csi else {}
+    for key in extended:
+        if key.startswith(names.ATTACHABLE) and (csi or key not in amounts):
+            amounts[key] = attachable(key, limits)
     spec = item.child("spec")
     capacity = item.checked(
         lambda: Resources(
@@ -42,7 +54,9 @@ def read_node(item: Fields, extended: AbstractSet[str]) -> Node:
         *offered.keys[len(item.keys) :],
     )
     slots = offered.parse("pods", _slots, DEFAULT_SLOTS)
-    taints = tuple(_taint(taint) for taint in spec.children("taints"))
+    taints = with_cordon(
+        tuple(_taint(taint) for taint in spec.children("taints")), spec.flag("unschedulable")
+    )
     return item.checked(
         lambda: Node(
             name=name,
@@ -51,8 +65,6 @@ def read_node(item: Fields, extended: AbstractSet[str]) -> Node:
             slots=slots,
             labels=labels,
             taints=taints,
-            power=node_power(model),
-            schedulable=not spec.flag("unschedulable"),
         )
     )
 
@@ -95,3 +107,11 @@ def _slots(value: str | int | float) -> int:
 
 def _count(value: str | int | float) -> int:
     return quantity.count(value)
+
+
+def with_cordon(taints: tuple[Taint, ...], unschedulable: bool) -> tuple[Taint, ...]:
+    """The taints of a node, that of a cordon among them if it is cordoned."""
+    cordon = Taint(names.UNSCHEDULABLE)
+    if not unschedulable or any((t.key, t.effect) == (cordon.key, cordon.effect) for t in taints):
+        return taints
+    return (*taints, cordon)
