@@ -25,6 +25,7 @@ from cerebrum.engine.scoring import NOT
 from cerebrum.model.decisions import NOTHING, Bind, Decision, Preempt, Reject, Wait
 from cerebrum.model.protocols import Explanation, ScoreRow
 from cerebrum.model.snapshot import Snapshot
+
 __all__ = ["DISCIPLINES", "GPU_RULES", "TIE_RULES", "Incremental", "Rules", "Weighted"]
 
 
@@ -159,7 +160,7 @@ class Incremental:
         it is made anew only for another engine, or once that has no room for another node."""
         table: at.Table = snapshot.state
         made_for = (int(table.state.counts[at.STRIDE]), snapshot.key)
-        if self._made_for != made_for or self._table is not table:
+        if self._memory is None or self._made_for != made_for or self._table is not table:
             self._memory = Memory(self.scores, self.rules, *made_for)
             self._made_for, self._table = made_for, table
         return self._memory.handle(snapshot.classes)
@@ -169,4 +170,3 @@ class Incremental:
         found = np.zeros(kernels.N_FOUND, np.int64)
         rows, masks, tasks = (np.zeros(gang, np.int64) for _ in range(3))
         return found, rows, masks, tasks, np.zeros(max(1, len(self.scores)))  # type: ignore[return-value]
-

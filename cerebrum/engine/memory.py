@@ -31,10 +31,18 @@ DISCIPLINES = {"skip": 0, "block": 1, "reject": 2}
 NORMALIZERS = {"none": 0, "minmax": 1, "max": 2, "max-reversed": 3}
 MEMO_BYTES = 256 * 2**20  # what a policy may remember; more task classes than fit are evicted
 
-# What an entry of an array that grows is before anything is known, and entries a class, shape, slot.
+# What entries of arrays that grow are before anything is known.
 _PER_CLASS = {"shape_of": 0, "failed_at": -1}
 _PER_SHAPE = {"shapes": 0, "slot_of": -1}
-_PER_SLOT = {"raw": 0, "refused": 0, "tally": 0, "best": 0, "shape_in": -1, "used": 0, "version": -1}
+_PER_SLOT = {
+    "raw": 0,
+    "refused": 0,
+    "tally": 0,
+    "best": 0,
+    "shape_in": -1,
+    "used": 0,
+    "version": -1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,7 @@ class Rules:
 class Memory:
     """A policy's memo for one engine with room for `width` nodes; `key` seeds random draws."""
 
-    def __init__(
-        self, scores: tuple[Weighted, ...], rules: Rules, width: int, key: int
-    ) -> None:
+    def __init__(self, scores: tuple[Weighted, ...], rules: Rules, width: int, key: int) -> None:
         self._summed = all(w.normalize == "none" for w in scores)
         self._merges = self._summed and not any(w.scorer.looks_at_memory for w in scores)
         self._known = 0  # classes
@@ -156,9 +162,7 @@ class Memory:
         self._handle = self._addresses.ctypes.data if JIT else self.memo
 
 
-def _fixed(
-    scores: tuple[Weighted, ...], rules: Rules, width: int, key: int, summed: bool
-) -> Memo:
+def _fixed(scores: tuple[Weighted, ...], rules: Rules, width: int, key: int, summed: bool) -> Memo:
     """A memo of no classes."""
     table = 1 << (2 * max(4, width)).bit_length()
     options = np.zeros(N_OPTIONS, np.int64)
@@ -192,4 +196,3 @@ def _dtype(name: str) -> np.dtype[Any]:
     dtype = np.dtype(MEMO_DTYPES[name])
     # Attribute access on records needs np.record once Numba no longer provides it.
     return np.dtype((np.record, dtype)) if dtype.names and not JIT else dtype
-

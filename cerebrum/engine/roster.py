@@ -38,7 +38,7 @@ class Roster:
 
     def __init__(self, table: at.Table, records: Records, tasks: TaskTable) -> None:
         self._table, self._records = table, records
-        self.names: Sequence[str] = tasks.names
+        self.names: Sequence[str] = tasks.names  # a list once there is `_ids`
         self._ids: dict[str, int] | None = None  # made once somebody is admitted
         self._vacant: list[int] = []  # a heap of ids
         self._classes: dict[TaskClass, int] = {}
@@ -170,7 +170,8 @@ class Roster:
             job = int(s.t_job[task])
             if job >= 0:
                 self.jobs.remove(job, task)
-            del by_name[self.names[task]]
+            name = self.names[task]
+            del by_name[name]
             heapq.heappush(self._vacant, task)
         s.t_state[gone], s.t_job[gone] = VACANT, -1
 

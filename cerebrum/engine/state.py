@@ -113,7 +113,7 @@ class Table:
         self._refresh()
 
     def grow(self, name: str, size: int, fill: float = 0, exact: bool = False) -> None:
-        """Make room for at least `size` entries (doubling but for `exact`), keeping what is there."""
+        """Have room for `size` entries (doubling unless `exact`), keeping what is there."""
         old = getattr(self.state, name)
         if len(old) >= size:
             return
