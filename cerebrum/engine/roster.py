@@ -166,12 +166,11 @@ class Roster:
         self._check_ended(gone)
         s.counts[at.TERMINAL] -= np.count_nonzero(s.t_state[gone] != TaskState.UNKNOWN)
         transitions.forget_ended(self._table.handle)
-        for task in gone.tolist():
+        for task in map(int, gone):
             job = int(s.t_job[task])
             if job >= 0:
                 self.jobs.remove(job, task)
-            name = self.names[task]
-            del by_name[name]
+            del by_name[self.names[task]]
             heapq.heappush(self._vacant, task)
         s.t_state[gone], s.t_job[gone] = VACANT, -1
 

@@ -161,6 +161,20 @@ def test_rank_follows_names_whoever_joins_and_goes():
         assert sorted(snapshot.rank) == list(range(len(snapshot.nodes)))
 
 
+def test_what_changed_is_still_known_when_the_ring_of_changes_grows():
+    """A change stands at its number modulo the length, which is another place in a longer ring."""
+    engine = living(*[node(f"n{i}") for i in range(2040)])
+    for i in range(4500):
+        change(engine, C.UNCORDON, f"n{i % 2000}")
+    before, version = len(engine.table.state.changed), engine.version
+    for i in range(20):
+        change(engine, C.JOIN, f"x{i}", node(f"x{i}"))
+    assert len(engine.table.state.changed) > before
+    found = engine.snapshot().changed_since(version - 3)
+    assert found is not None
+    assert found.tolist() == [497, 498, 499, *range(2040, 2060)]
+
+
 def test_metrics_see_a_node_that_changes_and_one_that_comes_back():
     from cerebrum.engine.series import series
 
