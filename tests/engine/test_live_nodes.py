@@ -15,7 +15,7 @@ from cerebrum.engine.filters import judge_one
 from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InputError, InvalidEvent
-from cerebrum.model.events import Event, EventKind
+from cerebrum.model.events import Event, EventKind, Refusal
 from cerebrum.model.scenario import NodeChange, NodeEvent
 from cerebrum.model.tasks import TaskTable
 from tests.engine.stories import emptiest, node, policy, scenario, simulate, task
@@ -142,6 +142,18 @@ def test_a_row_used_again_remembers_nothing_of_its_last_node():
     come(engine, task("t"))
     assert place(engine, chosen, 0.0) == {"t": "b"}
     assert engine.snapshot().nodes[0]["gpu_count"] == 0
+
+
+def test_a_node_that_joins_is_not_counted_as_one_that_had_room():
+    """Two lack memory, then one joins that lacks CPU: memory is still the commonest reason."""
+    engine, chosen = living(node("a", cpu=4)), policy()
+    change(engine, C.JOIN, "b", node("b", cpu=4))
+    come(engine, task("first", cpu=2, memory=5000))
+    place(engine, chosen, 0.0)
+    change(engine, C.JOIN, "c", node("c", cpu=1))
+    come(engine, task("second", cpu=2, memory=5000))
+    place(engine, chosen, 0.0)
+    assert engine.log.of(K.UNSCHEDULABLE)["reason"].tolist() == [Refusal.MEMORY, Refusal.MEMORY]
 
 
 def test_rank_follows_names_whoever_joins_and_goes():
