@@ -31,12 +31,12 @@ def event_of(action: Action, now_s: float) -> Event:
 
 def check_gangs(engine: Engine, decision: Decision) -> None:
     """A gang starts as a whole: enough members bound by this decision or started already."""
-    snapshot, jobs = engine.snapshot(), engine.scenario.tasks.jobs
+    snapshot, jobs = engine.snapshot(), engine.roster.jobs.names
     bound = {action.task for action in decision.actions if isinstance(action, Bind)}
     for job in {int(snapshot.tasks.job_id[task]) for task in bound} - {-1}:
         need, members = snapshot.gang(job)
         begun = sum(int(m) in bound or snapshot.tasks.state[m] in _STARTED for m in members)
         if begun < need:
             raise InfeasibleDecision(
-                f"gang {jobs[job].name!r} needs {need} tasks at once, {begun} would run"
+                f"gang {jobs[job]!r} needs {need} tasks at once, {begun} would run"
             )

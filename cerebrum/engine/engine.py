@@ -1,11 +1,14 @@
 """The engine: `apply(event)` is the only writer, `snapshot()` the only view.
 
 It owns no clock, no I/O, no threads and no randomness. Task events are applied by one compiled
-function (`transitions`); node events, which carry objects, are applied here.
+function (`transitions`); node events, which carry objects, are applied here. `admit` and `retire`
+say which tasks there are: told again in the same order, with the same events between them, they
+give the same state.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +17,13 @@ from numpy.typing import NDArray
 
 from cerebrum.engine import state as at
 from cerebrum.engine import transitions
+from cerebrum.engine.fleet import Fleet
 from cerebrum.engine.log import EventLog
 from cerebrum.engine.records import Records
+from cerebrum.engine.roster import Roster
 from cerebrum.engine.typical import has_gpus, typical_classes
 from cerebrum.model.cluster import Node
-from cerebrum.model.errors import InvalidEvent
+from cerebrum.model.errors import InputError, InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot, TaskColumns
@@ -33,118 +38,32 @@ class Engine:
     """One cluster's state. Build it from a scenario, feed it events, decide on its snapshots.
 
     `key` seeds the random draws of policies (from the caller's `numpy.random.Generator`).
+    `reuse_rows` gives rows of removed nodes to nodes that join, so that nodes can come and go for
+    months; without it a row belongs to one node for good, which metrics of the log rely on.
     """
 
-    def __init__(self, scenario: Scenario, key: int = 0) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, key: int = 0, reuse_rows: bool = False) -> None:
         self.key = key
-        self.nodes: list[Node] = list(scenario.cluster.nodes)
-        self.node_names: list[str] = [node.name for node in self.nodes]
         self.node_events: list[NodeEvent] = list(scenario.node_events)
         self.signals: dict[str, float] = {}
         self.forecasts: dict[str, NDArray[np.float64]] = {}
         self._leaving: set[int] = set()
-        self._rows = {name: row for row, name in enumerate(self.node_names)}
+        self._scenario = self._first = scenario
+        self._joined = True  # whether `_scenario` holds every task
+        self.table = at.Table(counts=at.N_COUNTS, clock=1)
         self._records = Records()
-        self.table = at.Table(counts=at.N_COUNTS, clock=1, changed=_ring(len(self.nodes)))
-        self._load_nodes()
-        self._load_tasks()
+        self.fleet = Fleet(self.table, self._records, scenario.cluster.nodes, reuse_rows)
+        self.roster = Roster(self.table, self._records, scenario.tasks)
+        self.table.grow("log", max(_LOG_START, 4 * len(scenario.tasks) + 16))
+        self.table.state.counts[at.MAX_ATTEMPTS] = scenario.max_attempts
+        self.table.state.clock[at.NOW] = -np.inf
+        self._load_typical()
+        self.fleet.masks.judge_new_sets(len(self.fleet.nodes))
         self._views: dict[str, Any] = {}
 
-    # -- building ---------------------------------------------------------------------------
-
-    def _load_nodes(self) -> None:
-        n = len(self.nodes)
-        for name in ("nodes", "present", "cordoned", "changed_at"):
-            self.table.grow(name, n)
-        self.table.state.present[:n] = 1
-        counts = self.table.state.counts
-        counts[at.ROWS] = n
-        counts[at.MAX_ATTEMPTS] = self.scenario.max_attempts
-        for row, node in enumerate(self.nodes):
-            self._records.write_node(self.table.state.nodes[row], node)
-            self.table.state.cordoned[row] = not node.schedulable
-        self._rank_rows()
-        self.table.state.clock[at.NOW] = -np.inf
-
-    def _rank_rows(self) -> None:
-        order = sorted(range(len(self.nodes)), key=self.node_names.__getitem__)
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        self.table.replace(rank=rank)
-        self.table.state.counts[at.SORTED_RANK] = int(np.all(np.diff(rank) > 0))
-
-    def _load_tasks(self) -> None:
-        n = len(self.scenario.tasks)
-        self.table.replace(classes=self._records.classes(self.scenario.tasks.classes))
-        self._append_tasks(0)
-        self.table.grow("log", max(_LOG_START, 4 * n + 16))
-        self._judge()
-        self._load_typical()
-
-    def _append_tasks(self, first: int) -> None:
-        """Columns for the tasks of the scenario from index `first` on."""
-        tasks, n = self.scenario.tasks, len(self.scenario.tasks)
-        new = {
-            "t_class": tasks.class_id, "t_state": 0, "t_row": -1, "t_gpus": 0, "t_ways": 0,
-            "t_priority": tasks.priority, "t_job": tasks.job_id, "t_attempts": 0, "t_refused": 0,
-            "t_submit": tasks.submit_s, "t_duration": tasks.duration_s, "t_started": np.nan,
-            "t_not_before": -np.inf,
-        }  # fmt: skip
-        old = self.table.state
-        self.table.replace(
-            **{
-                name: np.concatenate(
-                    [getattr(old, name)[:first], np.broadcast_to(values, (n,))[first:]]
-                )
-                for name, values in new.items()
-            },
-            **self._jobs(),
-        )
-        self.table.grow("pending", max(64, n))
-
-    def admit(self, tasks: TaskTable) -> range:
-        """New tasks for a living engine; the ids they get. They are unknown until SUBMITTED.
-
-        Classes seen before are recognised. Raises `InputError` when a name is taken.
-        """
-        first, known = len(self.scenario.tasks), len(self.scenario.tasks.classes)
-        joined = self.scenario.tasks.joined(tasks)
-        added = self._records.classes(joined.classes[known:])
-        self.scenario = replace(self.scenario, tasks=joined)
-        if len(added):
-            self.table.replace(classes=np.concatenate([self.table.state.classes, added]))
-            self._judge()
-        self._append_tasks(first)
-        self._views.clear()
-        return range(first, len(joined))
-
-    def _jobs(self) -> dict[str, NDArray[Any]]:
-        jobs, job_id = self.scenario.tasks.jobs, self.scenario.tasks.job_id
-        order = np.argsort(job_id, kind="stable")
-        members = order[job_id[order] >= 0]
-        size = np.bincount(job_id[job_id >= 0], minlength=len(jobs))
-        return {
-            "j_gang": np.array([job.gang for job in jobs], np.int32),
-            "j_first": np.concatenate([[0], np.cumsum(size)[:-1]])[: len(jobs)],
-            "j_size": size,
-            "members": members,
-        }
-
-    def _judge(self) -> None:
-        forbidden, preference, disliked = self._records.constraints.judge(self.nodes)
-        labelled = self._records.constraints.labelled or bool(disliked.any())
-        empty = np.zeros(0)
-        self.table.replace(
-            forbidden=forbidden.ravel(),
-            preference=preference.ravel() if labelled else empty,
-            disliked=disliked.ravel() if labelled else empty,
-        )
-        self.table.state.counts[at.LABELLED] = int(labelled)
-
     def _load_typical(self) -> None:
-        tasks = self.scenario.tasks
-        typical = self.scenario.typical
+        tasks = self._first.tasks
+        typical = self._first.typical
         if typical is None:
             typical = typical_classes(tasks) if has_gpus(tasks.classes) else ()
         records = self._records.classes([c for c, _ in typical])
@@ -157,6 +76,30 @@ class Engine:
         self.table.state.counts[at.TYPICAL] = int(len(records) > 0)
         transitions.renew_rows(self.table.handle)
 
+    # -- who is there -------------------------------------------------------------------------
+
+    def admit(self, tasks: TaskTable) -> NDArray[np.int64]:
+        """New tasks for a living engine; their ids, ascending. They are unknown until SUBMITTED.
+
+        Ids of retired tasks are given again, the lowest first. Classes, label sets and jobs seen
+        before are recognised: a job of a known name goes on, and its gang is as large as was said
+        last. Takes time for the new tasks only. Raises `InputError`, changing nothing, when a name
+        is taken by a task that has not been retired.
+        """
+        ids = self.roster.admit(tasks)
+        self.fleet.masks.judge_new_sets(len(self.fleet.nodes))
+        self._joined = False
+        return ids
+
+    def retire(self, ids: Sequence[int] | NDArray[np.integer]) -> None:
+        """Give up tasks in a terminal state, or never submitted: names and ids are free again.
+
+        A job all of whose members are retired is given up with them. Raises `InvalidEvent`,
+        changing nothing, for a task that can still run.
+        """
+        self.roster.retire(ids)
+        self._joined = False
+
     # -- writing ----------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
@@ -167,7 +110,7 @@ class Engine:
         if event.kind == EventKind.SIGNAL_CHANGED:
             self._log(event)
             return
-        if not 0 <= event.subject < len(self.scenario.tasks):
+        if not self.roster.holds(event.subject):
             raise InvalidEvent(f"{event}: there is no task {event.subject}")
         self.make_room(1)
         error = transitions.apply_one(
@@ -175,7 +118,7 @@ class Engine:
             event.gpus, event.reason, event.cache_ways, event.value,
         )  # fmt: skip
         if error:
-            name = self.scenario.tasks.names[event.subject]
+            name = self.roster.names[event.subject]
             raise InvalidEvent(
                 f"{event.kind.name.lower()} of task {name!r} at {event.time_s} s is refused: "
                 f"{transitions.ERRORS[error]}"
@@ -201,68 +144,80 @@ class Engine:
                 )  # fmt: skip
                 done += 1
 
+    def change_node(self, change: NodeEvent) -> None:
+        """A node event that the scenario did not foresee, at its time. Raises like `apply`."""
+        kinds = {NodeChange.JOIN: EventKind.NODE_ADDED, NodeChange.FAIL: EventKind.NODE_REMOVED}
+        kind = kinds.get(change.change, EventKind.NODE_CHANGED)
+        self.node_events.append(change)
+        try:
+            self.apply(Event(change.time_s, kind, -1, value=float(len(self.node_events) - 1)))
+        except (InvalidEvent, InputError):
+            self.node_events.pop()
+            raise
+
     def _apply_node(self, event: Event) -> None:
         if not 0 <= int(event.value) < len(self.node_events):
             raise InvalidEvent(f"{event}: the scenario has no such node event")
+        self._check_time(event)
         change = self.node_events[int(event.value)]
-        if event.kind == EventKind.NODE_ADDED:
-            self._join(event, change)
-            return
-        row = self.row_of(change.name)
-        s = self.table.state
-        if change.change == NodeChange.UNCORDON:
+        adds = event.kind == EventKind.NODE_ADDED
+        row = self._join(change) if adds else self._change(event, change)
+        transitions.touch_row(self.table.handle, row)
+        self._log(event, subject=row)
+        if self._leaving:
+            self._see_off()
+
+    def _join(self, change: NodeEvent) -> int:
+        node = change.node
+        if node is None or node.name in self.fleet.rows:
+            raise InvalidEvent(f"node {change.name!r} cannot join: it is there, or not described")
+        row = self.fleet.join(node)
+        self.table.state.counts[at.FREED] += 1
+        return row
+
+    def _change(self, event: Event, change: NodeEvent) -> int:
+        row, s = self.row_of(change.name), self.table.state
+        if change.change == NodeChange.UPDATE:
+            self._update(row, change)
+        elif change.change == NodeChange.UNCORDON:
             s.cordoned[row] = 0
             self._leaving.discard(row)
             s.counts[at.FREED] += 1
         elif event.kind == EventKind.NODE_REMOVED:
             if (s.t_row == row).any():
                 raise InvalidEvent(f"node {change.name!r} cannot go: tasks run on it")
-            s.present[row] = 0
+            self._leaving.discard(row)
+            self.fleet.remove(row)
         else:
             s.cordoned[row] = 1
             if change.change == NodeChange.LEAVE:
                 self._leaving.add(row)
-        transitions.touch_row(self.table.handle, row)
-        self._log(event, subject=row)
-        if self._leaving:
-            self._see_off()
+        return row
 
-    def _join(self, event: Event, change: NodeEvent) -> None:
-        node = change.node
-        if node is None or node.name in self._rows:
-            raise InvalidEvent(f"node {change.name!r} cannot join: it is there, or not described")
-        row = len(self.nodes)
-        self.nodes.append(node)
-        self.node_names.append(node.name)
-        self._rows[node.name] = row
-        for name in ("nodes", "present", "cordoned", "changed_at"):
-            self.table.grow(name, row + 1)
-        self.table.grow("changed", _ring(row + 1))
-        s = self.table.state
-        s.counts[at.ROWS] = row + 1
-        s.present[row] = 1
-        self._records.write_node(s.nodes[row], node)
-        s.cordoned[row] = not node.schedulable
-        self._rank_rows()
-        self._judge()
+    def _update(self, row: int, change: NodeEvent) -> None:
+        """The node is what is described now; one that leaves still leaves."""
+        if change.node is None or change.node.name != change.name:
+            raise InvalidEvent(f"node {change.name!r} cannot change: expected its new description")
+        self.fleet.update(row, change.node)
+        if row in self._leaving:
+            self.table.state.cordoned[row] = 1
         self.table.state.counts[at.FREED] += 1
-        transitions.touch_row(self.table.handle, row)
-        self._views.clear()
-        self._log(event, subject=row)
 
     def _see_off(self) -> None:
         """Remove nodes that wanted to leave and are empty now."""
         s = self.table.state
         for row in sorted(self._leaving):
             if not (s.t_row == row).any():
-                s.present[row] = 0
+                self.fleet.remove(row)
                 self._leaving.discard(row)
                 transitions.touch_row(self.table.handle, row)
 
-    def _log(self, event: Event, subject: int | None = None) -> None:
-        s = self.table.state
-        if not event.time_s >= s.clock[at.NOW]:
+    def _check_time(self, event: Event) -> None:
+        if not event.time_s >= self.now_s:
             raise InvalidEvent(f"{event}: {transitions.ERRORS[transitions.PAST]}")
+
+    def _log(self, event: Event, subject: int | None = None) -> None:
+        self._check_time(event)
         self.make_room(1)
         s = self.table.state
         s.clock[at.NOW] = event.time_s
@@ -272,12 +227,42 @@ class Engine:
         row["row"], row["gpus"], row["reason"], row["cache_ways"] = -1, 0, event.reason, 0
         s.counts[at.LOGGED] += 1
 
+    def drain_log(self) -> tuple[EventLog, tuple[NodeEvent, ...]]:
+        """The log since the last call, with the node events its values index; both start anew.
+
+        For an engine that lives for months, and to which nothing is foretold.
+        """
+        log, events = EventLog(self.log.rows.copy()), tuple(self.node_events)
+        self.table.state.counts[at.LOGGED] = 0
+        self.node_events.clear()
+        return log, events
+
     def make_room(self, rows: int) -> None:
         """Have space for that many more rows of the log."""
         if self.table.state.counts[at.LOGGED] + rows > len(self.table.state.log):
             self.table.grow("log", 2 * len(self.table.state.log) + rows)
 
     # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def scenario(self) -> Scenario:
+        """Where it began, with all tasks and node events of now; put together when asked for."""
+        if not self._joined or len(self._scenario.node_events) != len(self.node_events):
+            tasks = self._scenario.tasks if self._joined else self.roster.tasks()
+            events = tuple(self.node_events)
+            self._scenario = replace(self._first, tasks=tasks, node_events=events)
+            self._joined = True
+        return self._scenario
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """Descriptions by row; a row without a node keeps that of its last one."""
+        return self.fleet.nodes
+
+    @property
+    def node_names(self) -> Sequence[str]:
+        """Names by row; a row without a node keeps the name of its last one."""
+        return self.fleet.names
 
     @property
     def now_s(self) -> float:
@@ -291,8 +276,8 @@ class Engine:
 
     @property
     def done(self) -> bool:
-        """Whether every task is in a terminal state."""
-        return int(self.table.state.counts[at.TERMINAL]) == len(self.scenario.tasks)
+        """Whether every task that has not been retired is in a terminal state."""
+        return int(self.table.state.counts[at.TERMINAL]) == self.roster.living
 
     @property
     def log(self) -> EventLog:
@@ -301,27 +286,29 @@ class Engine:
 
     def row_of(self, name: str) -> int:
         """The row of a node by name. Raises `InvalidEvent` for one that is not there."""
-        row = self._rows.get(name, -1)
-        if row < 0 or not self.table.state.present[row]:
+        row = self.fleet.rows.get(name, -1)
+        if row < 0:
             raise InvalidEvent(f"there is no node {name!r}")
         return row
 
     def snapshot(self) -> Snapshot:
-        """What a policy may see now. Valid until the next `apply`."""
+        """What a policy may see now. Valid until the next `apply`, `admit` or `retire`."""
+        self.fleet.rank()
         s = self.table.state
-        if not self._views or self._views["of"] is not s:
-            self._views = self._make_views()
-        usable = (s.present[: s.counts[at.ROWS]] & (s.cordoned[: s.counts[at.ROWS]] == 0)) != 0
+        used = tuple(s.counts[[at.ROWS, at.TASKS, at.CLASSES]])
+        if not self._views or self._views["of"] is not s or self._views["used"] != used:
+            self._views = {"of": s, "used": used, **self._make_views()}
+        usable = (s.present[: used[0]] & (s.cordoned[: used[0]] == 0)) != 0
         return Snapshot(
             time_s=self.now_s,
             version=self.version,
             key=self.key,
             nodes=self._views["nodes"],
-            node_names=self.node_names,
+            node_names=self.fleet.names,
             usable=usable,
             rank=self._views["rank"],
             tasks=self._views["tasks"],
-            task_names=self.scenario.tasks.names,
+            task_names=self.roster.names,
             classes=self._views["classes"],
             typical=self._views["typical"],
             topology=self._views["topology"],
@@ -336,32 +323,22 @@ class Engine:
         )
 
     def _make_views(self) -> dict[str, Any]:
-        s, tasks = self.table.state, self.scenario.tasks
-        n = int(s.counts[at.ROWS])
-        requested = np.where(np.isnan(tasks.requested_s), tasks.duration_s, tasks.requested_s)
+        s, own, tasks = self.table.state, self.roster.own, len(self.roster)
         columns = {
             "class_id": s.t_class, "state": s.t_state, "row": s.t_row, "gpus": s.t_gpus,
             "priority": s.t_priority, "job_id": s.t_job, "submit_s": s.t_submit,
-            "requested_s": requested, "started_s": s.t_started,
+            "requested_s": own["requested_s"], "started_s": s.t_started,
             "not_before_s": s.t_not_before, "attempts": s.t_attempts,
-            "preemptible": tasks.preemptible, "refused": s.t_refused,
+            "preemptible": own["preemptible"], "refused": s.t_refused,
         }  # fmt: skip
         return {
-            "of": s,
-            "nodes": _frozen(s.nodes[:n]),
-            "rank": _frozen(s.rank[:n]),
-            "tasks": TaskColumns(**{name: _frozen(a) for name, a in columns.items()}),
-            "classes": _frozen(s.classes),
+            "nodes": _frozen(s.nodes[: s.counts[at.ROWS]]),
+            "rank": _frozen(s.rank[: s.counts[at.ROWS]]),
+            "tasks": TaskColumns(**{name: _frozen(a[:tasks]) for name, a in columns.items()}),
+            "classes": _frozen(s.classes[: s.counts[at.CLASSES]]),
             "typical": _frozen(s.typical),
-            "topology": {name: self._label_ids(key) for name, key in TOPOLOGY.items()},
+            "topology": {name: _frozen(self.fleet.domains(key)) for name, key in TOPOLOGY.items()},
         }
-
-    def _label_ids(self, key: str) -> NDArray[np.int32]:
-        ids: dict[str, int] = {}
-        values = (node.labels.get(key) for node in self.nodes)
-        return np.array(
-            [-1 if v is None else ids.setdefault(v, len(ids)) for v in values], np.int32
-        )
 
     def _queue(self) -> NDArray[np.int32]:
         s = self.table.state
@@ -372,12 +349,12 @@ class Engine:
         return queued[ready]
 
     def _active(self) -> NDArray[np.int32]:
-        return np.flatnonzero(self.table.state.t_row >= 0).astype(np.int32)
+        return np.flatnonzero(self.table.state.t_row >= 0).astype(np.int32)  # unused ids: -1
 
     def _allowed(self, class_id: int) -> NDArray[np.bool_]:
         s = self.table.state
-        n, k = int(s.counts[at.ROWS]), int(s.classes[class_id]["constraints"])
-        return s.forbidden[k * n : (k + 1) * n] == 0
+        first = int(s.classes[class_id]["constraints"]) * int(s.counts[at.STRIDE])
+        return s.forbidden[first : first + int(s.counts[at.ROWS])] == 0
 
     def _gang(self, job: int) -> tuple[int, NDArray[np.int32]]:
         s = self.table.state
@@ -403,8 +380,3 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _ring(nodes: int) -> int:
-    """Length of the change ring: a power of two, long enough to beat rescoring every node."""
-    return max(4096, 1 << (2 * max(1, nodes) - 1).bit_length())

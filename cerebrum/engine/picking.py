@@ -24,7 +24,7 @@ from cerebrum.engine.scoring import (
     maximum,
     scores_of,
 )
-from cerebrum.engine.state import ROWS, SORTED_RANK, TURN
+from cerebrum.engine.state import ROWS, SORTED_RANK, STRIDE, TURN
 
 MEMORY_BIT = 1  # of Refusal.MEMORY
 
@@ -32,12 +32,12 @@ MEMORY_BIT = 1  # of Refusal.MEMORY
 @kernel
 def normalize(s, m, slot):
     """Weighted sum of normalised scores into `m.total`; NOT where the task does not fit."""
-    n, k = s.counts[ROWS], len(m.scorers)
-    base = slot * k * n
+    n, width, k = s.counts[ROWS], s.counts[STRIDE], len(m.scorers)
+    base = slot * k * width
     for row in range(n):
         m.total[row] = NOT if m.raw[base + row] == NOT else 0.0
     for i in range(k):
-        first = base + i * n
+        first = base + i * width
         low, high = np.inf, -np.inf
         for row in range(n):
             value = m.raw[first + row]
@@ -78,20 +78,20 @@ def _top(m, slot, blocks):
 @kernel
 def _top_with_memory(s, m, slot, blocks, memory):
     """The best score among nodes with enough memory."""
-    n, top = s.counts[ROWS], NOT
+    n, width, top = s.counts[ROWS], s.counts[STRIDE], NOT
     for b in range(blocks):
         if m.best[slot * blocks + b] <= top:
             continue
         for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-            if m.raw[slot * n + row] > top and s.nodes[row].memory_free >= memory:
-                top = m.raw[slot * n + row]
+            if m.raw[slot * width + row] > top and s.nodes[row].memory_free >= memory:
+                top = m.raw[slot * width + row]
     return top
 
 
 @kernel
 def _pick(s, m, slot, blocks, top, memory, draw):
     """The node with score `top` and enough memory that the tie rule prefers; -1 if none has."""
-    n, rule = s.counts[ROWS], m.options[TIE_RULE]
+    n, width, rule = s.counts[ROWS], s.counts[STRIDE], m.options[TIE_RULE]
     first_wins = rule == TIES_FIRST or (rule == TIES_NAME and s.counts[SORTED_RANK] == 1)
     turn = s.counts[TURN] % max(1, n)
     chosen, ties = np.int64(-1), 0
@@ -99,7 +99,7 @@ def _pick(s, m, slot, blocks, top, memory, draw):
         if m.options[SUMMED] and m.best[slot * blocks + b] < top:
             continue
         for row in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-            value = m.raw[slot * n + row] if m.options[SUMMED] else m.total[row]
+            value = m.raw[slot * width + row] if m.options[SUMMED] else m.total[row]
             if value != top or s.nodes[row].memory_free < memory:
                 continue
             ties += 1
@@ -122,8 +122,10 @@ def _pick(s, m, slot, blocks, top, memory, draw):
 def best_row(s, m, class_id, draw, out):
     """The node the task goes to; -1 if it fits nowhere."""
     slot, memory = scores_of(s, m, class_id, out), s.classes[class_id].memory_mib
+    if memory == 0:
+        memory = -(2**62)  # a node where too much is given away takes a task that asks for none
     n = s.counts[ROWS]
-    blocks = (n + BLOCK - 1) // BLOCK
+    blocks = (s.counts[STRIDE] + BLOCK - 1) // BLOCK
     if m.options[SUMMED]:
         top = _top(m, slot, blocks)
     else:

@@ -46,15 +46,20 @@ def gpus_with(node, milli):
 @kernel
 def _lacks_extended(node, task):
     for i in range(MAX_EXTENDED):
-        if node.extended_free[i] < task.extended[i]:
+        if node.extended_free[i] < task.extended[i] and task.extended[i]:
             return True
     return False
 
 
 @kernel
 def fits(node, task):
-    """Whether the node has room now, by every resource."""
-    if node.cpu_free < task.cpu_milli or node.memory_free < task.memory_mib:
+    """Whether the node has room now, by every resource.
+
+    What a task does not ask for it does not lack, even where more is given away than there is.
+    """
+    if node.cpu_free < task.cpu_milli and task.cpu_milli:
+        return False
+    if node.memory_free < task.memory_mib and task.memory_mib:
         return False
     if node.slots_free < 1:
         return False
@@ -72,9 +77,9 @@ def fits(node, task):
 def refusals(node, task):
     """Every reason the node has no room for the task, as Refusal bits; 0 exactly when `fits`."""
     bits = 0
-    if node.cpu_free < task.cpu_milli:
+    if node.cpu_free < task.cpu_milli and task.cpu_milli:
         bits |= 1
-    if node.memory_free < task.memory_mib:
+    if node.memory_free < task.memory_mib and task.memory_mib:
         bits |= 2
     if node.slots_free < 1:
         bits |= 4
@@ -126,8 +131,36 @@ def choose_gpus(node, task, rule, draw):
 
 
 @kernel
+def observed_gpus(node, task, gpus):
+    """The GPUs of a task that runs on the node whether there is room or not; 0: nobody knows which.
+
+    Unknown ones are best fit among those with room for it, then the lowest indices. A GPU that is
+    given away so many times over that its record would overflow is left out.
+    """
+    mask = np.int64(gpus)
+    if mask == 0:
+        for _ in range(min(np.int64(task.gpu_count), np.int64(node.gpu_count))):
+            best, least = np.int64(-1), np.int64(0)
+            for g in range(node.gpu_count):
+                left = np.int64(node.gpu_free[g])
+                if (mask >> g) & 1 or (best >= 0 and left < task.gpu_milli):
+                    continue
+                fitting = left >= task.gpu_milli
+                if best < 0 or (fitting and left < least):
+                    best, least = np.int64(g), left if fitting else np.int64(2**62)
+            mask |= np.int64(1) << best
+    for g in range(node.gpu_count):
+        if (mask >> g) & 1 and np.int64(node.gpu_free[g]) - task.gpu_milli < -(2**15):
+            mask &= ~(np.int64(1) << g)
+    return mask
+
+
+@kernel
 def take(node, task, gpus, ways):
-    """Subtract the task from the node; `gpus` is the mask it gets."""
+    """Subtract the task from the node; `gpus` is the mask it gets. What is free can go negative.
+
+    `gpu_free_sum` is what can be had: a GPU that is given away more than once adds nothing.
+    """
     node.cpu_free -= task.cpu_milli
     node.memory_free -= task.memory_mib
     node.slots_free -= 1
@@ -139,8 +172,9 @@ def take(node, task, gpus, ways):
         node.gpu_kinds[task.gpu_kind] += 1
         for g in range(node.gpu_count):
             if (gpus >> g) & 1:
-                node.gpu_free[g] -= task.gpu_milli
-                node.gpu_free_sum -= task.gpu_milli
+                left = np.int64(node.gpu_free[g])
+                node.gpu_free[g] = left - task.gpu_milli
+                node.gpu_free_sum += max(0, left - task.gpu_milli) - max(0, left)
 
 
 @kernel
@@ -157,8 +191,9 @@ def give_back(node, task, gpus, ways):
         node.gpu_kinds[task.gpu_kind] -= 1
         for g in range(node.gpu_count):
             if (gpus >> g) & 1:
-                node.gpu_free[g] += task.gpu_milli
-                node.gpu_free_sum += task.gpu_milli
+                left = np.int64(node.gpu_free[g])
+                node.gpu_free[g] = left + task.gpu_milli
+                node.gpu_free_sum += max(0, left + task.gpu_milli) - max(0, left)
 
 
 @kernel
@@ -203,6 +238,7 @@ def power_w(node):
     package = node.cpu_package_milli
     busy = (node.cpu_milli - node.cpu_free + package - 1) // package
     packages = (node.cpu_milli + package - 1) // package
+    busy = min(busy, packages)  # a node can hold more than it has room for
     watts = busy * node.cpu_full_w + (packages - busy) * node.cpu_idle_w
     for g in range(node.gpu_count):
         watts += node.gpu_idle_w if node.gpu_free[g] == 1000 else node.gpu_full_w

@@ -14,7 +14,7 @@ import numpy as np
 
 from cerebrum.engine.compiled import call_scorer, kernel
 from cerebrum.engine.placement import BY_SCORE, choose_gpus, refusals, take
-from cerebrum.engine.state import LABELLED, ROWS, VERSION
+from cerebrum.engine.state import LABELLED, ROWS, STRIDE, VERSION
 from cerebrum.engine.tables import opener, table_type
 from cerebrum.model.layout import NODE, TASK
 
@@ -29,7 +29,8 @@ PLAIN, MINMAX, MAX, MAX_REVERSED = 0, 1, 2, 3  # ways to normalise over the feas
 
 
 class Memo(NamedTuple):
-    """Scores kept by a policy. m slots, k scorers (1 if their sum can be kept), n rows.
+    """Scores kept by a policy. m slots, k scorers (1 if their sum can be kept), n node rows there
+    is room for: those beyond `counts[ROWS]` are nodes that take nothing, until one joins.
 
     Classes of one shape share a slot: shapes are classes, merged when they differ in memory only
     and no scorer looks at memory (which is then checked when the best node is picked). `shape_of`
@@ -111,7 +112,7 @@ def node_refusals(s, task, row):
     if not s.present[row]:
         return -1
     bits = refusals(s.nodes[row], task)
-    bits |= np.int64(s.forbidden[task.constraints * s.counts[ROWS] + row]) << 8
+    bits |= np.int64(s.forbidden[task.constraints * s.counts[STRIDE] + row]) << 8
     if s.cordoned[row]:
         bits |= 1024
     return bits
@@ -121,7 +122,7 @@ def node_refusals(s, task, row):
 def admits(s, task, row):
     """Whether the node takes new tasks and the class's labels and taints allow it."""
     open_ = s.present[row] and not s.cordoned[row]
-    return open_ and s.forbidden[task.constraints * s.counts[ROWS] + row] == 0
+    return open_ and s.forbidden[task.constraints * s.counts[STRIDE] + row] == 0
 
 
 @kernel
@@ -141,7 +142,7 @@ def evaluate(s, m, row, task, draw, out):
     rule = m.options[GPU_RULE]
     m.scratch[0] = before
     if s.counts[LABELLED]:
-        at = task.constraints * s.counts[ROWS] + row
+        at = task.constraints * s.counts[STRIDE] + row
         after.preference, after.disliked_taints = s.preference[at], s.disliked[at]
     if rule == BY_SCORE and task.gpu_kind == 0:
         gpus = _try_each_gpu(s, m, before, after, task, out)
@@ -201,7 +202,7 @@ def _count(m, slot, bits, step):
 @kernel
 def _refuse(s, m, slot, row):
     """Store that a node does not take the class."""
-    n, k = s.counts[ROWS], len(m.scorers)
+    n, k = s.counts[STRIDE], len(m.scorers)
     if m.options[SUMMED]:
         m.raw[slot * n + row] = NOT
     else:
@@ -212,7 +213,7 @@ def _refuse(s, m, slot, row):
 @kernel
 def _keep(s, m, slot, row, task, out):
     """Compute and store the scores of a node that takes the class."""
-    n, k = s.counts[ROWS], len(m.scorers)
+    n, k = s.counts[STRIDE], len(m.scorers)
     evaluate(s, m, row, task, 0, out)
     if m.options[SUMMED]:
         value = 0.0
@@ -263,7 +264,7 @@ def _find_twin(m, words, row):
 @kernel
 def _fill(s, m, slot, task, out):
     """All entries of a slot. Nodes in the same state share one computation."""
-    n, k = s.counts[ROWS], len(m.scorers)
+    n, width, k = s.counts[ROWS], s.counts[STRIDE], len(m.scorers)
     words = s.nodes.view(np.int64)
     stride = 1 if m.options[SUMMED] else k
     looked, found = 0, 0
@@ -271,7 +272,7 @@ def _fill(s, m, slot, task, out):
     m.tally[slot * 2 * REASONS : (slot + 1) * 2 * REASONS] = 0
     for row in range(n):
         bits = node_refusals(s, task, row)
-        m.refused[slot * n + row] = bits
+        m.refused[slot * width + row] = bits
         _count(m, slot, bits, 1)
         if bits:
             _refuse(s, m, slot, row)
@@ -285,13 +286,15 @@ def _fill(s, m, slot, task, out):
         if twin < 0:
             _keep(s, m, slot, row, task, out)
             continue
-        base = slot * stride * n
+        base = slot * stride * width
         for i in range(stride):
-            m.raw[base + i * n + row] = m.raw[base + i * n + twin]
+            m.raw[base + i * width + row] = m.raw[base + i * width + twin]
+    for row in range(n, width):  # nodes to come
+        m.refused[slot * width + row] = -1
+        _refuse(s, m, slot, row)
     if m.options[SUMMED]:
-        blocks = (n + BLOCK - 1) // BLOCK
-        for block in range(blocks):
-            _renew_block(m, slot, block, n, blocks)
+        for block in range((width + BLOCK - 1) // BLOCK):
+            _renew_block(m, slot, block, width)
 
 
 @kernel
@@ -311,15 +314,16 @@ def maximum(values, at, end):
 
 
 @kernel
-def _renew_block(m, slot, block, n, blocks):
-    first = slot * n + block * BLOCK
-    end = slot * n + min(n, (block + 1) * BLOCK)
+def _renew_block(m, slot, block, width):
+    first = slot * width + block * BLOCK
+    end = slot * width + min(width, (block + 1) * BLOCK)
+    blocks = (width + BLOCK - 1) // BLOCK
     m.best[slot * blocks + block] = maximum(m.raw, first, end)
 
 
 @kernel
 def _refresh_row(s, m, slot, row, task, out):
-    n = s.counts[ROWS]
+    n = s.counts[STRIDE]
     old = m.raw[slot * n + row]
     before, bits = np.int64(m.refused[slot * n + row]), node_refusals(s, task, row)
     if bits != before:
@@ -341,7 +345,7 @@ def _refresh_row(s, m, slot, row, task, out):
         if new >= m.best[at]:
             m.best[at] = new
         elif old == m.best[at]:
-            _renew_block(m, slot, row // BLOCK, n, blocks)
+            _renew_block(m, slot, row // BLOCK, n)
 
 
 @kernel

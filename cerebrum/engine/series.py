@@ -37,7 +37,7 @@ N_SUMS = 5
 FINISHED, FAILED, PREEMPTED, BIND_FAILED = 0, 1, 2, 3
 NODE_ADDED, NODE_CHANGED, NODE_REMOVED = 4, 5, 6
 SUBMITTED, READY, REJECTED, BOUND, STARTED = 9, 10, 13, 14, 15
-STAYS, LEAVES, RETURNS = 0, 1, 2  # what a node event makes of a node that wants to leave
+STAYS, LEAVES, RETURNS, CHANGES = 0, 1, 2, 3  # what a node event makes of a node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,17 +100,19 @@ def series(scenario: Scenario, log: EventLog, bins: int = 0) -> Series:
     engine, joined = _stage(scenario, log)
     s = engine.table.state
     nodes = (*scenario.cluster.nodes, *joined)
-    present = np.zeros(len(nodes), np.uint8)
+    staged = len(engine.nodes)  # the nodes, then what they are described as later on
+    present = np.zeros(staged, np.uint8)
     present[: len(scenario.cluster)] = 1
     times = np.ascontiguousarray(log.rows["time_s"])
     instants = int(1 + np.count_nonzero(np.diff(times))) if len(times) else 0
     out = np.zeros((instants, len(COLUMNS)))
-    sums, heat = np.zeros((len(nodes), N_SUMS)), np.zeros((len(nodes), bins))
+    sums, heat = np.zeros((staged, N_SUMS)), np.zeros((staged, bins))
     if instants:
         _replay(
-            s.nodes[: len(nodes)], s.classes, s.typical, present, scenario.tasks.class_id,
+            s.nodes, s.classes, s.typical, present, scenario.tasks.class_id, len(nodes),
             scenario.max_attempts, _changes(scenario), rows, out, sums, heat,
         )  # fmt: skip
+        sums, heat = sums[: len(nodes)], heat[: len(nodes)]
         _scale_heat(heat, nodes, present, float(times[-1] - times[0]))
     columns = {name: np.ascontiguousarray(out[:, i]) for i, name in enumerate(COLUMNS)}
     return Series(columns, sums, heat, nodes)
@@ -127,18 +129,30 @@ def _stage(scenario: Scenario, log: EventLog) -> tuple[Engine, tuple[Node, ...]]
     typical = scenario.typical
     if typical is None:
         typical = typical_classes(tasks) if has_gpus(tasks.classes) else ()
-    joins = log.rows[log.rows["kind"] == EventKind.NODE_ADDED]["value"]
-    joined = tuple(
-        node for value in joins if (node := scenario.node_events[int(value)].node) is not None
-    )
-    cluster = Cluster((*scenario.cluster.nodes, *joined))
+    joined = _described(scenario, log, EventKind.NODE_ADDED, NodeChange.JOIN)
+    later = _described(scenario, log, EventKind.NODE_CHANGED, NodeChange.UPDATE)
+    every = (*scenario.cluster.nodes, *joined, *later)
+    cluster = Cluster(tuple(replace(node, name=str(row)) for row, node in enumerate(every)))
     none = tasks.take(np.zeros(0, np.int64))
-    stage = replace(scenario, cluster=cluster, tasks=none, node_events=(), typical=typical)
+    stage = replace(
+        scenario, cluster=cluster, tasks=none, node_events=(), typical=typical, bound={}
+    )
     return Engine(stage), joined
 
 
+def _described(
+    scenario: Scenario, log: EventLog, kind: EventKind, change: NodeChange
+) -> tuple[Node, ...]:
+    """The nodes that events of one kind brought, in the order of the log."""
+    values = log.rows[log.rows["kind"] == kind]["value"]
+    events = (scenario.node_events[int(value)] for value in values)
+    return tuple(e.node for e in events if e.change == change and e.node is not None)
+
+
 def _changes(scenario: Scenario) -> NDArray[np.int64]:
-    meaning = {NodeChange.LEAVE: LEAVES, NodeChange.UNCORDON: RETURNS}
+    meaning = {
+        NodeChange.LEAVE: LEAVES, NodeChange.UNCORDON: RETURNS, NodeChange.UPDATE: CHANGES,
+    }  # fmt: skip
     return np.array([meaning.get(e.change, STAYS) for e in scenario.node_events], np.int64)
 
 
@@ -218,8 +232,9 @@ def _add(state, correction, value):
 
 @kernel
 def _replay(
-    nodes, classes, typical, present, t_class, max_attempts, changes, log, series, sums, heat
-):
+    nodes, classes, typical, present, t_class, described, max_attempts, changes, log, series, sums,
+    heat,
+):  # fmt: skip
     n = len(nodes)
     origin = log[0].time_s
     end = log[len(log) - 1].time_s
@@ -228,6 +243,8 @@ def _replay(
     load = np.zeros(n, np.int64)
     leaving = np.zeros(n, np.uint8)
     attempts = np.zeros(len(t_class), np.int32)
+    t_row, t_gpus = np.full(len(t_class), -1), np.zeros(len(t_class), np.int64)
+    t_ways = np.zeros(len(t_class), np.int64)
     state = np.zeros(series.shape[1])
     correction = 0.0
     by_gpu = False
@@ -244,6 +261,15 @@ def _replay(
             change = changes[np.int64(e.value)]
             if kind == NODE_ADDED:
                 present[row], since[row] = 1, now
+                _count_node(state, nodes[row], typical, 1)
+            elif kind == NODE_CHANGED and change == CHANGES:
+                _settle(nodes[row], row, since, now, sums, heat, origin, width, by_gpu)
+                _count_node(state, nodes[row], typical, -1)
+                nodes[row] = nodes[described]
+                described += 1
+                for other in range(len(t_class)):
+                    if t_row[other] == row:
+                        take(nodes[row], classes[t_class[other]], t_gpus[other], t_ways[other])
                 _count_node(state, nodes[row], typical, 1)
             elif kind == NODE_CHANGED and change != STAYS:
                 leaving[row] = 1 if change == LEAVES else 0
@@ -264,6 +290,7 @@ def _replay(
             _settle(node, row, since, now, sums, heat, origin, width, by_gpu)
             if kind == BOUND:
                 take(node, task, np.int64(e.gpus), np.int64(e.cache_ways))
+                t_row[e.subject], t_gpus[e.subject], t_ways[e.subject] = row, e.gpus, e.cache_ways
                 _count_task(state, task, 1)
                 attempts[e.subject] += 1
                 sums[row, STARTS] += 1
@@ -271,6 +298,7 @@ def _replay(
                 state[QUEUE] -= 1
             else:
                 give_back(node, task, np.int64(e.gpus), np.int64(e.cache_ways))
+                t_row[e.subject] = -1
                 _count_task(state, task, -1)
                 load[row] -= 1
                 over = kind == FAILED and attempts[e.subject] >= max_attempts

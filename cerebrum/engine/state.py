@@ -19,8 +19,9 @@ from cerebrum.model.layout import NODE, TASK
 class State(NamedTuple):
     """Arrays by name. n nodes, c task classes, k constraint sets, t tasks, j jobs.
 
-    `present` n: 1 there, 0 removed; `cordoned` n. `forbidden` k x n, row-major with stride
-    `counts[ROWS]`: Refusal bits >> 8 of label and taint filters; `preference`, `disliked` alike.
+    Arrays may be longer than what is in use, which `counts` says. `present` n: 1 there, 0 removed;
+    `cordoned` n. `forbidden` k x n, row-major with stride `counts[STRIDE]`: Refusal bits >> 8 of
+    label and taint filters; `preference`, `disliked` alike.
     `t_*` one entry a task, `j_*` one a job; members of job j are
     `members[j_first[j] : j_first[j] + j_size[j]]`. `changed` ring of changed rows, `changed_at` the
     version of a row's latest change. `log` the event log. `counts` see the constants below.
@@ -73,7 +74,7 @@ DTYPES: dict[str, Any] = {
 }  # fmt: skip
 
 # Places in `counts`.
-ROWS = 0  # node rows in use; also the stride of forbidden, preference, disliked
+ROWS = 0  # node rows in use
 PENDING = 1  # entries of `pending`, including those that left the queue
 GONE = 2  # entries of `pending` that left the queue
 VERSION = 3  # changes of node rows so far
@@ -88,7 +89,10 @@ TYPICAL = 11  # 1 if fragmentation is kept
 LABELLED = 12  # 1 if any constraint set has preferences or disliked taints
 LOWEST = 13  # lowest place in the queue a task was put at since `run` last looked at all of it
 TURN = 14  # binds so far: whose turn it is under the tie rule `next`
-N_COUNTS = 16
+STRIDE = 15  # node rows there is room for: the stride of forbidden, preference, disliked, memos
+TASKS = 16  # task ids in use, including those that no task holds now
+CLASSES = 17  # task classes in use
+N_COUNTS = 24
 
 NOW = 0  # place in `clock`
 
@@ -108,12 +112,12 @@ class Table:
         self.state = self.state._replace(**checked)
         self._refresh()
 
-    def grow(self, name: str, size: int, fill: float = 0) -> None:
-        """Make room for at least `size` entries (doubling), keeping what is there."""
+    def grow(self, name: str, size: int, fill: float = 0, exact: bool = False) -> None:
+        """Have room for `size` entries (doubling unless `exact`), keeping what is there."""
         old = getattr(self.state, name)
         if len(old) >= size:
             return
-        new = _zeros(name, max(size, 2 * len(old), 16))
+        new = _zeros(name, size if exact else max(size, 2 * len(old), 16))
         if fill:
             new[:] = fill
         new[: len(old)] = old

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cerebrum.engine.compiled import kernel
-from cerebrum.engine.placement import fits, fragmentation, give_back, take
+from cerebrum.engine.placement import fits, fragmentation, give_back, observed_gpus, take
 from cerebrum.engine.state import (
     FREED,
     GONE,
@@ -21,6 +21,8 @@ from cerebrum.engine.state import (
     PENDING,
     ROWS,
     RUNNING,
+    STRIDE,
+    TASKS,
     TERMINAL,
     TURN,
     TYPICAL,
@@ -34,6 +36,7 @@ TIMER_FIRED, SUBMITTED, READY, DEFERRED = 8, 9, 10, 11
 UNSCHEDULABLE, REJECTED, BOUND, STARTED, CANCELLED = 12, 13, 14, 15, 16
 IS_UNKNOWN, IS_BLOCKED, IS_PENDING, IS_BOUND, IS_RUNNING = 0, 1, 2, 3, 4
 IS_SUCCEEDED, IS_FAILED, IS_REJECTED, IS_CANCELLED = 5, 6, 7, 8
+VACANT = -1  # no task holds the id
 
 OK, WRONG_STATE, NO_ROOM, NO_ROW, BAD_GPUS, PAST, FORBIDDEN = 0, 1, 2, 3, 4, 5, 6
 ERRORS = {
@@ -135,7 +138,7 @@ def bind(s, task, row, gpus, ways):
     if row < 0 or row >= s.counts[ROWS] or not s.present[row] or s.cordoned[row]:
         return NO_ROW
     task_class = s.classes[s.t_class[task]]
-    if s.forbidden[task_class.constraints * s.counts[ROWS] + row]:
+    if s.forbidden[task_class.constraints * s.counts[STRIDE] + row]:
         return FORBIDDEN
     if ways < task_class.cache_ways or s.nodes[row].cache_ways_free < ways:
         return NO_ROOM
@@ -143,14 +146,33 @@ def bind(s, task, row, gpus, ways):
         return NO_ROOM
     if not gpus_free(s.nodes[row], task_class, gpus):
         return BAD_GPUS
-    take(s.nodes[row], task_class, gpus, ways)
+    _occupy(s, task, row, gpus, ways)
+    return OK
+
+
+@kernel
+def observe(s, task, row, gpus, ways):
+    """`bind` that was seen to happen outside: a fact, whether the node has room or not."""
+    if s.t_state[task] != IS_PENDING:
+        return WRONG_STATE
+    if row < 0 or row >= s.counts[ROWS] or not s.present[row]:
+        return NO_ROW
+    if gpus < 0 or gpus >= 2**31 or ways < 0:
+        return BAD_GPUS
+    _occupy(s, task, row, gpus, ways)
+    return OK
+
+
+@kernel
+def _occupy(s, task, row, gpus, ways):
+    """The task is on the node from now on."""
+    take(s.nodes[row], s.classes[s.t_class[task]], gpus, ways)
     row_changed(s, row)
     s.t_row[task], s.t_gpus[task], s.t_ways[task] = row, gpus, ways
     s.t_attempts[task] += 1
     s.counts[RUNNING] += 1
     s.counts[TURN] += 1
     _leave_queue(s, task, IS_BOUND)
-    return OK
 
 
 @kernel
@@ -183,7 +205,8 @@ def transition(s, time_s, kind, task, row, gpus, ways, value):
     """Change the state by one task event, or return why it is not allowed."""
     state = s.t_state[task]
     if kind == BOUND:
-        return bind(s, task, row, gpus, ways)
+        seen = value > 0
+        return observe(s, task, row, gpus, ways) if seen else bind(s, task, row, gpus, ways)
     if kind == STARTED:
         if state != IS_BOUND:
             return WRONG_STATE
@@ -239,6 +262,8 @@ def apply(s, time_s, kind, task, row, gpus, reason, ways, value):
         return PAST
     if kind != BOUND and kind != TIMER_FIRED:  # the log says where a task was when it ended
         row, gpus, ways = s.t_row[task], s.t_gpus[task], s.t_ways[task]
+    elif kind == BOUND and value > 0 and row >= 0 and row < s.counts[ROWS] and gpus >= 0:
+        gpus = observed_gpus(s.nodes[row], s.classes[s.t_class[task]], gpus)
     error = transition(s, time_s, kind, task, row, gpus, ways, value)
     if error == OK:
         s.clock[NOW] = time_s
@@ -266,6 +291,23 @@ def apply_many(handle, events):
         if error != OK:
             return i
     return len(events)
+
+
+@kernel
+def forget_ended(handle):
+    """Clear the queue of what is not pending, so that ids in it may be used again."""
+    s = unpack_state(handle)
+    if s.counts[GONE]:
+        compact(s)
+
+
+@kernel
+def take_again(handle, row):
+    """Subtract what runs on a node whose record was written anew, in order of task ids."""
+    s = unpack_state(handle)
+    for task in range(s.counts[TASKS]):
+        if s.t_row[task] == row:
+            take(s.nodes[row], s.classes[s.t_class[task]], s.t_gpus[task], s.t_ways[task])
 
 
 @kernel

@@ -2,13 +2,14 @@
 
 `Simulation` steps from decision point to decision point, so a training environment, a replay and
 `simulate` are the same thing. `run` drives a policy; incremental policies on scenarios without node
-events take the engine's compiled loop, which gives the same log.
+events take the engine's compiled loop, which gives the same log. Tasks that are bound from the
+start run before anything else happens, in the order of the scenario's tasks.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from cerebrum.engine.actions import check_gangs, event_of
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental
 from cerebrum.model.decisions import Action, Bind, Decision, Defer
-from cerebrum.model.errors import InfeasibleDecision, InvalidEvent
+from cerebrum.model.errors import InfeasibleDecision, InputError, InvalidEvent, nearest
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.protocols import Policy
+from cerebrum.model.resources import MAX_GPUS
 from cerebrum.model.scenario import NodeChange, Scenario
 from cerebrum.model.snapshot import Snapshot
 
@@ -45,17 +47,31 @@ class Simulation:
         key = 0 if rng is None else int(rng.integers(2**62))
         self.scenario = scenario
         self.engine = Engine(scenario, key)
-        self._arrivals = np.argsort(scenario.tasks.submit_s, kind="stable").astype(np.int32)
+        bound = _bound_tasks(scenario, self.engine)
+        arrivals = np.argsort(scenario.tasks.submit_s, kind="stable")
+        self._arrivals = arrivals[~np.isin(arrivals, list(bound))].astype(np.int32)
         self._arrived = 0
+        self._stepped = False
         self._heap: list[tuple[float, int, int, int]] = []  # time, kind, subject, attempt
+        self._start_bound(bound)
         for index, change in enumerate(scenario.node_events):
             kind = _NODE_KIND.get(change.change, EventKind.NODE_CHANGED)
             heapq.heappush(self._heap, (change.time_s, int(kind), index, 0))
+
+    def _start_bound(self, bound: dict[int, tuple[int, int]]) -> None:
+        """What runs when the scenario starts is running: facts, whether there is room or not."""
+        changes = (change.time_s for change in self.scenario.node_events)
+        now = min(0.0, min(changes, default=0.0))
+        for task, (row, gpus) in bound.items():
+            self.engine.apply(Event(now, EventKind.SUBMITTED, task))
+            self.engine.apply(Event(now, EventKind.BOUND, task, row, gpus, value=1.0))
+            self._begin(task, row)
 
     # -- stepping ---------------------------------------------------------------------------
 
     def next_snapshot(self) -> Snapshot | None:
         """The next decision point with tasks to place, or None when nothing will happen again."""
+        self._stepped = True
         while self._advance():
             snapshot = self.engine.snapshot()
             if len(snapshot.pending):
@@ -119,21 +135,24 @@ class Simulation:
             heapq.heappush(self._heap, timer)
 
     def _start(self, decision: Decision) -> None:
-        s, now = self.engine.table.state, self.engine.now_s
         for action in decision.actions:
             if isinstance(action, Bind):
-                task = action.task
-                length = float(s.t_duration[task] / s.nodes[action.row]["speed"])
-                self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
-                if length < np.inf:
-                    item = (now + length, int(EventKind.FINISHED), task, int(s.t_attempts[task]))
-                    heapq.heappush(self._heap, item)
+                self._begin(action.task, action.row)
+
+    def _begin(self, task: int, row: int) -> None:
+        """A bound task runs, and ends after its duration."""
+        s, now = self.engine.table.state, self.engine.now_s
+        length = float(s.t_duration[task] / s.nodes[row]["speed"])
+        self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
+        if length < np.inf:
+            item = (now + length, int(EventKind.FINISHED), task, int(s.t_attempts[task]))
+            heapq.heappush(self._heap, item)
 
     # -- running ----------------------------------------------------------------------------
 
     def run(self, policy: Policy, progress: Progress | None = None, compiled: bool = True) -> None:
         """Drive `policy` until nothing will happen again. `progress(events, tasks ended)`."""
-        plain = not self.scenario.node_events and not self._heap and self._arrived == 0
+        plain = not self.scenario.node_events and not self._stepped
         if compiled and plain and type(policy) is Incremental and not policy.rules.preempt:
             self._run_compiled(policy, progress)
             return
@@ -149,11 +168,15 @@ class Simulation:
                 progress(len(self.engine.log), int(self.engine.table.state.counts[at.TERMINAL]))
 
     def _run_compiled(self, policy: Incremental, progress: Progress | None) -> None:
-        engine, n = self.engine, len(self._arrivals)
+        engine, n = self.engine, len(self.scenario.tasks)
         memo = policy.memo_handle(engine.snapshot())
         gang = max(1, int(engine.table.state.j_size.max(initial=1)))
         end_s, end_task = np.zeros(n + 1), np.zeros(n + 1, np.int32)
         cursor = np.zeros(8, np.int64)
+        for i, (time_s, _, task, _) in enumerate(sorted(self._heap)):  # in order, so a heap
+            end_s[i], end_task[i] = time_s, task
+        cursor[kernels.ENDS] = len(self._heap)
+        self._heap, self._stepped = [], True
         work = np.zeros(kernels.N_FOUND + 3 * gang, np.int64)
         while True:
             limit = len(engine.log) + _CHUNK if progress is not None else 2**62
@@ -166,3 +189,30 @@ class Simulation:
                 return
             if status == kernels.LOG_FULL:
                 engine.make_room(2 * gang + 64)
+
+
+def _bound_tasks(scenario: Scenario, engine: Engine) -> dict[int, tuple[int, int]]:
+    """Task -> row and GPUs of `scenario.bound`, in the order of the tasks."""
+    if not scenario.bound:
+        return {}
+    found: dict[int, tuple[int, int]] = {}
+    for task, name in enumerate(scenario.tasks.names):
+        if name in scenario.bound:
+            node, gpus = scenario.bound[name]
+            if node not in engine.fleet.rows:
+                raise _unknown("node", node, engine.fleet.names)
+            if not 0 <= gpus < 2**MAX_GPUS:
+                raise InputError(
+                    f"task {name!r}: expected a mask of at most {MAX_GPUS} GPUs, got {gpus}"
+                ).at(field="bound")
+            found[task] = engine.row_of(node), gpus
+    if len(found) < len(scenario.bound):
+        known = set(scenario.tasks.names)
+        raise _unknown("task", next(n for n in scenario.bound if n not in known), known)
+    return found
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    near = nearest(name, known)
+    hint = f", did you mean {near!r}?" if near else ""
+    return InputError(f"there is no {what} {name!r} in the scenario{hint}").at(field="bound")

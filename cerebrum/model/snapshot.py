@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 class TaskColumns:
     """Every task of the scenario by column; index with a task id. Read-only views.
 
-    `state` TaskState; `row` the node it is on (-1: none); `requested_s` the run time the user asked
-    for, which is all a policy may know of how long a task runs; `refused` 1 for a pending task that
-    got a `Wait` since it was queued: a blocking queue finds its chosen head by it.
+    `state` TaskState, -1 for an id whose task was retired; `row` the node it is on (-1: none);
+    `requested_s` the run time the user asked for, which is all a policy may know of how long a task
+    runs; `refused` 1 for a pending task that got a `Wait` since it was queued: a blocking queue
+    finds its chosen head by it.
     """
 
     class_id: NDArray[np.int32]

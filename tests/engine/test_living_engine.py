@@ -56,8 +56,7 @@ def test_what_runs_is_not_disturbed_by_what_is_admitted():
     engine.apply(Event(0.0, K.SUBMITTED, 0))
     bind_all(engine, chosen, 0.0)
     engine.admit(TaskTable.from_tasks([task("second", cpu=2), task("third", cpu=3)]))
-    state = engine.table.state
-    assert state.t_row.tolist() == [0, -1, -1]
+    assert engine.snapshot().tasks.row.tolist() == [0, -1, -1]
     assert len(engine.scenario.tasks.classes) == 2  # first and third are alike
     engine.apply(Event(1.0, K.SUBMITTED, 2))
     assert bind_all(engine, chosen, 1.0) == []
@@ -121,7 +120,7 @@ def test_the_log_of_a_living_engine_replays_on_the_tasks_it_ended_with():
             engine.apply(Event(3.5, K.FINISHED, 0))
     again = Engine(engine.scenario)
     again.replay(engine.log)
-    assert np.array_equal(again.table.state.t_row, engine.table.state.t_row)
+    assert np.array_equal(again.snapshot().tasks.row, engine.snapshot().tasks.row)
     assert np.array_equal(again.table.state.nodes["cpu_free"], engine.table.state.nodes["cpu_free"])
 
 

@@ -146,7 +146,7 @@ def test_the_memo_never_changes_a_decision(story):
 
 @st.composite
 def restless_stories(draw) -> Scenario:
-    """Stories in which nodes come, go and fail, and important tasks preempt others."""
+    """Stories in which nodes come, go, fail and grow, and important tasks preempt others."""
     story = draw(stories())
     names = [n.name for n in story.cluster.nodes]
     events, gone = [], set()
@@ -160,7 +160,10 @@ def restless_stories(draw) -> Scenario:
         if not there:
             continue
         name = draw(st.sampled_from(there))
-        events.append(NodeEvent(time_s, change, name))
+        larger = node(name, 9, 4, "A100", labels={"disk": draw(st.sampled_from(["ssd", "hdd"]))})
+        events.append(
+            NodeEvent(time_s, change, name, larger if change == NodeChange.UPDATE else None)
+        )
         if change in (NodeChange.FAIL, NodeChange.LEAVE):
             gone.add(name)
     return Scenario(story.cluster, story.tasks, node_events=tuple(events))

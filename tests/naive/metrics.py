@@ -42,6 +42,8 @@ class World:
             self.machines[who].present = False
         elif kind == EventKind.NODE_CHANGED:
             change = self.story.node_events[int(row["value"])].change
+            if change == NodeChange.UPDATE:
+                self.machines[who].node = self.story.node_events[int(row["value"])].node
             if change in (NodeChange.LEAVE, NodeChange.UNCORDON):
                 self.machines[who].leaving = change == NodeChange.LEAVE
         elif kind == EventKind.SUBMITTED:

@@ -126,7 +126,7 @@ class Placement:
             return
         first = len(self.uids)
         made = [item.task(first + i) for i, item in enumerate(new)]
-        numbers = self.engine.admit(TaskTable.from_tasks(made))
+        numbers = self.engine.admit(TaskTable.from_tasks(made)).tolist()
         for number, item in zip(numbers, new, strict=True):
             self.ids[item.uid] = number
             self.uids.append(item.uid)
