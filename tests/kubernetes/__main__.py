@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Never
 
 from tests.kubernetes import build
 from tests.kubernetes.objects import node
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.process import ServerError
+
+_BARE = ("etcd", "kube-apiserver", "kubectl")
+_ALL = (*_BARE, "kube-scheduler", "kube-controller-manager", "kwok")
 
 
 def _arguments() -> argparse.Namespace:
@@ -27,28 +30,28 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Build what is missing, start, say where it is, and wait to be ended."""
     options = _arguments()
-    with_others = not options.bare
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        build.build()
-        with (
-            tempfile.TemporaryDirectory(prefix="cerebrum-kubernetes-") as folder,
-            ControlPlane(
-                Path(folder), scheduler=with_others, controller_manager=with_others,
-                kwok=with_others,
-            ) as plane,
-        ):  # fmt: skip
-            plane.api.create_all(
-                node(f"node-{i}", options.cpu, options.memory) for i in range(options.nodes)
-            )
-            print(f"export KUBECONFIG={plane.kubeconfig}")
-            print(f"export PATH={build.program('kubectl').parent}:$PATH", flush=True)
-            print(f"{plane.url} runs until Ctrl-C; logs are in {folder}", file=sys.stderr)
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        build.build(_BARE if options.bare else _ALL)
+        with tempfile.TemporaryDirectory(prefix="cerebrum-kubernetes-") as folder:
+            _run(Path(folder), options)
+    except KeyboardInterrupt:
+        return 0
     except (build.BuildError, ServerError) as problem:
         print(problem, file=sys.stderr)
         return 1
-    return 0
+
+
+def _run(folder: Path, options: argparse.Namespace) -> Never:
+    full = not options.bare
+    with ControlPlane(folder, scheduler=full, controller_manager=full, kwok=full) as plane:
+        names = [f"node-{i}" for i in range(options.nodes)]
+        plane.api.create_all(node(name, options.cpu, options.memory) for name in names)
+        print(f"export KUBECONFIG={plane.kubeconfig}")
+        print(f"export PATH={build.program('kubectl').parent}:$PATH", flush=True)
+        print(f"{plane.url} runs until Ctrl-C; logs are in {folder}", file=sys.stderr)
+        while True:
+            signal.pause()
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def api_server(
         "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
         f"--secure-port={port}", f"--cert-dir={folder}",
         f"--tls-cert-file={files.certificate}", f"--tls-private-key-file={files.key}",
+        f"--client-ca-file={files.authority}",
         f"--token-auth-file={folder / 'tokens.csv'}", "--authorization-mode=Node,RBAC",
         f"--service-account-issuer=https://127.0.0.1:{port}",
         f"--service-account-key-file={files.account_public_key}",
