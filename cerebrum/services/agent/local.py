@@ -15,7 +15,6 @@ from cerebrum.model.tasks import Task, TaskClass
 from cerebrum.model.workflow import Dependency, Workflow
 from cerebrum.services import wire
 from cerebrum.services.agent import schema
-from cerebrum.services.agent.holding import resources_of
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.offers import unfit
@@ -79,7 +78,7 @@ def _checked(
         workflow = Workflow.from_tasks(
             spec.name,
             [
-                Task(task.name, TaskClass(resources_of(task)), duration_s=task.duration_s)
+                Task(task.name, TaskClass(task.resources), duration_s=task.duration_s)
                 for task in spec.tasks
             ],
             [Dependency(edge.before, edge.after, edge.volume_mb) for edge in spec.dependencies],

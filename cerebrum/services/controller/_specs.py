@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cerebrum.model.errors import InputError
 from cerebrum.model.federation import Network
-from cerebrum.model.resources import GPU_MILLI, Resources
 from cerebrum.model.tasks import TaskClass, TaskTable
 from cerebrum.model.workflow import Workflow
 from cerebrum.services.errors import Refused
@@ -164,17 +163,11 @@ def _class_of(task: TaskSpec, known: dict[tuple[object, ...], int], rows: list[T
     found = known.get(key)
     if found is None:
         try:
-            rows.append(TaskClass(resources_of(task), tuple(task.gpu_models)))
+            rows.append(TaskClass(task.resources, tuple(task.gpu_models)))
         except InputError as error:
             raise error.at(field=f"task {task.name!r}: {error.place.field}") from None
         found = known[key] = len(rows) - 1
     return found
-
-
-def resources_of(task: TaskSpec) -> Resources:
-    """What a task asks for; GPUs without thousandths are whole ones."""
-    gpu_milli = task.gpu_milli or (GPU_MILLI if task.gpu_count else 0)
-    return Resources(task.cpu_milli, task.memory_mib, task.gpu_count, gpu_milli)
 
 
 def packed(spec: WorkflowSpec) -> bytes:
