@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cerebrum.services.client import CerebrumClient
     from cerebrum.services.wire import WorkflowSpec
 
-ENDED = ("succeeded", "failed", "cancelled", "rejected")
 POLL_S = 0.5
 
 
@@ -104,6 +103,7 @@ def _native(file: str) -> bool:
 def wait_for(client: CerebrumClient, id: str, timeout_s: float) -> dict[str, Any]:
     """The workflow once it has ended, with a progress bar. Raises `ConfigError` after the time."""
     from cerebrum.services.errors import Unreachable
+    from cerebrum.services.wire import TERMINAL
 
     deadline = time.monotonic() + timeout_s
     with bar(id, 1) as advance:
@@ -117,7 +117,7 @@ def wait_for(client: CerebrumClient, id: str, timeout_s: float) -> dict[str, Any
                 time.sleep(2.0)
                 continue
             advance(found["tasks"] - found["unended"], found["tasks"])
-            if found["state"] in ENDED:
+            if found["state"] in TERMINAL:
                 return found
             if time.monotonic() > deadline:
                 raise ConfigError(f"{id} is {found['state']} after {timeout_s:g} s; it goes on").at(

@@ -25,6 +25,8 @@ Text = Annotated[str, Field(max_length=8192)]
 OnClusterLost = Literal["wait", "replace", "never"]
 Result = Literal["succeeded", "failed", "cancelled"]
 Change = Literal["running", "succeeded", "failed", "cancelled", "waiting"]
+TERMINAL = ("succeeded", "failed", "cancelled", "rejected")
+"""States that neither a task nor a workflow leaves."""
 
 
 class Message(BaseModel):

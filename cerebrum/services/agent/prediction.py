@@ -29,6 +29,7 @@ from cerebrum.model.protocols import Forecaster
 from cerebrum.services.wire import TaskSpec
 
 MEASURES = ("cpu", "memory", "others_cpu")
+_OTHERS = MEASURES.index("others_cpu")
 RISK = 0.05
 """Share of the time that others may use more than `others_cpu_upper`."""
 _ENOUGH = 8  # samples before there is anything to look ahead from
@@ -94,7 +95,7 @@ class NodeForecasts:
             if row is not None:
                 others = _share(now.cpu) - ours.get(name, 0.0)
                 self._history[:, row, -1] = _share(now.cpu), _share(now.memory), max(0.0, others)
-        self._judge(self._history[2, :, -1].astype(np.float64))
+        self._judge(self._history[_OTHERS, :, -1].astype(np.float64))
         self._made.append(None)
         self.seen = min(self.seen + 1, self._history.shape[2])
 
