@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,6 @@ _KINDS = 10_000  # of tasks whose run times are remembered
 _RUNS = 50  # remembered of each kind
 _WEIGHT = 0.3  # of the newest run time in the mean
 
-Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Where fitting is done: at once, or in a thread that production provides."""
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -55,11 +52,6 @@ class UsageSource(Protocol):
     async def sample(self) -> Mapping[str, Usage]:
         """Usage now by node name; nodes that are not in it are unknown at this moment."""
         ...
-
-
-async def at_once(work: Callable[[], Any]) -> Any:
-    """Compute here and now."""
-    return work()
 
 
 class NodeForecasts:

@@ -21,12 +21,12 @@ from cerebrum.services.controller._context import Context
 from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.controller.election import Leadership
-from cerebrum.services.controller.plan import Compute, Planner, at_once
+from cerebrum.services.controller.plan import Planner
 from cerebrum.services.controller.settings import ControllerSettings
 from cerebrum.services.controller.submit import Submitted
 from cerebrum.services.controller.views import ClusterStatus, cluster_statuses
 from cerebrum.services.errors import StoreUnavailable
-from cerebrum.services.ports import Clock, Store
+from cerebrum.services.ports import Clock, Compute, Store, at_once
 from cerebrum.services.store import schema as db
 
 LOOK_S = 1.0

@@ -8,9 +8,8 @@ reserved in the backlogs before the next decision, and in the database with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +32,10 @@ from cerebrum.services.controller._specs import Shape, core_s
 from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.errors import StoreUnavailable
-
-T = TypeVar("T")
-Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs a long computation: at once, or in a thread where there are threads."""
-
+from cerebrum.services.ports import Compute, at_once
 
 MAX_AUCTIONS = 16
 """Workflows whose parts are auctioned at one time."""
-
-
-async def at_once(work: Callable[[], Any]) -> Any:
-    """Compute in the event loop."""
-    return work()
 
 
 class Planner:
