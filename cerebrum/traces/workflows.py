@@ -12,8 +12,8 @@ import inspect
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from cerebrum.model.errors import ConfigError, InputError, TraceError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import ConfigError, InputError, TraceError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _files
 from cerebrum.traces._workflow_build import MAX_TASKS, WorkflowFile
@@ -131,12 +131,8 @@ def generate(name: str, **options: Any) -> Workflow:
     if name not in GENERATORS:
         raise UnknownName("generated workflow", name, GENERATORS)
     make = GENERATORS[name]
-    known = list(inspect.signature(make).parameters)
+    refuse_unknown(options, inspect.signature(make).parameters, of=name)
     for option, value in options.items():
-        if option not in known:
-            near = nearest(option, known)
-            hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known)}"
-            raise ConfigError(f"{name} has no option {option!r}: {hint}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError(f"{name}: {option}: expected a whole number, got {value!r}")
     return make(**options)
@@ -166,10 +162,4 @@ def _generated(path: str | Path) -> Workflow | None:
     name, _, rest = str(path).partition(":")
     if name not in GENERATED or Path(path).exists():
         return None
-    options: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"expected {name}:key=value,key=value, got {part!r}")
-        options[key.strip()] = literal(value.strip())
-    return generate(name, **options)
+    return generate(name, **parse_options(rest, f"{name}:key=value,key=value"))
