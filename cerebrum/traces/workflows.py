@@ -29,9 +29,11 @@ __all__ = [
     "WorkflowSet",
     "detect_workflow",
     "generate",
+    "generated",
     "inspect_workflow",
     "load_format",
     "parse_workflow",
+    "read_data",
     "read_workflow",
     "read_workflows",
     "write_workflow",
@@ -79,7 +81,7 @@ def read_workflow(path: str | Path, format: str | None = None) -> Workflow:
 
     Plain text or gzip. Raises `TraceError` with path, line, field and task; nothing partial.
     """
-    if format is None and (made := _generated(path)) is not None:
+    if format is None and (made := generated(path)) is not None:
         return made
     return inspect_workflow(path, format).workflow
 
@@ -102,6 +104,11 @@ def parse_workflow(text: str | bytes, source: str = "", format: str | None = Non
     if not data or data.isspace():
         raise TraceError("expected text, found nothing").at(path)
     return _parse(path, data.removeprefix(b"\xef\xbb\xbf"), format).workflow
+
+
+def read_data(path: str | Path) -> bytes:
+    """The text of a file, unzipped: what `parse_workflow` takes. Raises `TraceError`."""
+    return _files.read_bytes(Path(path))
 
 
 def detect_workflow(path: str | Path) -> str:
@@ -138,6 +145,14 @@ def generate(name: str, **options: Any) -> Workflow:
     return make(**options)
 
 
+def generated(path: str | Path) -> Workflow | None:
+    """The workflow of `name:key=value,...`, unless a file of that name exists."""
+    name, _, rest = str(path).partition(":")
+    if name not in GENERATED or Path(path).exists():
+        return None
+    return generate(name, **parse_options(rest, f"{name}:key=value,key=value"))
+
+
 def _parse(path: Path, data: bytes, format: str | None) -> WorkflowFile:
     module = load_format(format or _detect(path, data))
     try:
@@ -155,11 +170,3 @@ def _detect(path: Path, data: bytes) -> str:
     raise TraceError(
         f"not recognised as a workflow; name its format, one of {', '.join(FORMATS)}"
     ).at(path)
-
-
-def _generated(path: str | Path) -> Workflow | None:
-    """The workflow of `name:key=value,...`, unless a file of that name exists."""
-    name, _, rest = str(path).partition(":")
-    if name not in GENERATED or Path(path).exists():
-        return None
-    return generate(name, **parse_options(rest, f"{name}:key=value,key=value"))
