@@ -188,3 +188,23 @@ def test_the_second_of_two_equal_workflows_sees_what_the_first_was_given():
         assert sorted(used) == ["a", "a", "b", "b"]
 
     story(tell)
+
+
+def test_a_cluster_is_seen_with_the_speed_of_each_node_that_takes_tasks():
+    async def tell(rig: Rig) -> None:
+        agent = Agent(rig, "a", cpu_milli=1000)
+        node = agent.nodes[0]
+        agent.nodes = [
+            node,
+            node.model_copy(update={"name": "quick", "cpu_milli": 3000, "speed": 2.0}),
+            node.model_copy(update={"name": "closed", "speed": 9.0, "schedulable": False}),
+        ]
+        await agent.register()
+        free = wire.NodeStatus(name="quick", cpu_free_milli=500, memory_free_mib=100)
+        await agent.poll(nodes=[free])
+        view = rig.controller._context.sessions["a"].view()
+        assert view.node_speeds == (1.0, 2.0)
+        assert (view.speed, view.nodes, view.largest_cpu_milli) == (1.75, 2, 3000)
+        assert (view.cpu_milli, view.cpu_free_milli) == (4000, 1500)
+
+    story(tell)
