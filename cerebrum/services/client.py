@@ -224,6 +224,15 @@ class CerebrumClient:
         """Policies that can be named."""
         return self._json("GET", "/api/v1/policies")["items"]
 
+    def quotas(self) -> Iterator[dict[str, Any]]:
+        """Tenants: unended tasks, and how many they may have."""
+        return self._items("/api/v1/quotas", {})
+
+    def set_quota(self, tenant: str, max_tasks: int | None) -> dict[str, Any]:
+        """Limit a tenant's unended tasks; None: as those of any tenant without a quota."""
+        path = f"/api/v1/quotas/{quote(tenant, safe='/')}"
+        return self._json("PUT", path, json={"max_tasks": max_tasks})
+
     def drain(self, cluster: str) -> dict[str, Any]:
         """Give a cluster nothing new, and take back what it has not started."""
         return self._cluster(cluster, "drain")
