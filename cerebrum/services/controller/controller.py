@@ -53,17 +53,16 @@ class Controller:
         url: str = "",
         compute: Compute = at_once,
     ) -> None:
-        self._context = Context(store, clock, settings, rng, name, url)
+        self._context = Context(store, clock, settings, rng, name, url, compute)
         self._auctions = Auctions(self._context)
-        self._compute = compute
-        self._planner = Planner(self._context, self._auctions, compute)
+        self._planner = Planner(self._context, self._auctions)
 
     # -- running ------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Lead when it is our turn, until cancelled. Raises `LeadershipLost`."""
         context = self._context
-        await self._compute(lambda: policies.warm_up(context.settings))
+        await context.compute(lambda: policies.warm_up(context.settings))
         await context.leadership.campaign(self._take_over)
         tasks = [
             asyncio.ensure_future(work)

@@ -32,7 +32,6 @@ from cerebrum.services.controller._specs import Shape, core_s
 from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.errors import StoreUnavailable
-from cerebrum.services.ports import Compute, at_once
 
 MAX_AUCTIONS = 16
 """Workflows whose parts are auctioned at one time."""
@@ -41,8 +40,8 @@ MAX_AUCTIONS = 16
 class Planner:
     """Decides on pending workflows, highest priority first, then oldest."""
 
-    def __init__(self, context: Context, auctions: Auctions, compute: Compute = at_once) -> None:
-        self._context, self._auctions, self._compute = context, auctions, compute
+    def __init__(self, context: Context, auctions: Auctions) -> None:
+        self._context, self._auctions = context, auctions
         # Set aside: no room until another cluster opens; no node until capacity changes.
         self._no_room: dict[str, int] = {}
         self._unfit: dict[str, tuple[int, float]] = {}
@@ -189,7 +188,7 @@ class Planner:
         views = [session.view() for session in sessions]
         known = [rows[i].part for i in range(len(shape))]
         if any(part is None for part in known):
-            cut = await self._compute(
+            cut = await self._context.compute(
                 lambda: policies.decompose(settings, spec, shape.workflow, views)
             )
             cut = policies.divisible(shape, cut, sessions)
@@ -201,7 +200,7 @@ class Planner:
         if name == policies.AUCTION:
             chosen = await self._auction(shape, cut, wanted, placed, sessions)
         else:
-            chosen = await self._compute(
+            chosen = await self._context.compute(
                 lambda: policies.assign(settings, name, cut, views, placed)
             )
         clusters = _by_node(shape, cut, pending, chosen, sessions)
