@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from cerebrum.engine.schedule import longest_way
 from cerebrum.model.errors import InputError
 from cerebrum.model.tasks import Task, TaskClass
 from cerebrum.model.workflow import Dependency, Workflow
@@ -94,13 +95,6 @@ def _checked(
 
 def _ranks(workflow: Workflow) -> list[float]:
     """HEFT's upward rank within one cluster: the longest chain of durations from each task on."""
-    rank: list[float] = workflow.tasks.duration_s.tolist()
-    longest = np.zeros(len(rank))
-    first, edges = workflow.successors
-    after = workflow.after
-    for task in workflow.order[::-1].tolist():
-        out = edges[first[task] : first[task + 1]]
-        if len(out):
-            longest[task] = max(rank[int(after[edge])] for edge in out)
-        rank[task] += float(longest[task])
-    return [min(value, 3.2e9) for value in rank]
+    moves = np.zeros(len(workflow.before))
+    rank_s = longest_way(workflow, workflow.tasks.duration_s, moves)
+    return np.minimum(rank_s, 3.2e9).tolist()
