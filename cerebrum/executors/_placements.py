@@ -62,12 +62,6 @@ def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]
     )
 
 
-def _each_once(queue: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A queue without repetitions: a task that is tried again may stand in it twice."""
-    _, first = np.unique(queue, return_index=True)
-    return queue[np.sort(first)]
-
-
 class EarliestFinish:
     """Each ready task, highest rank first, where it would end first, data and queues included.
 
@@ -89,7 +83,7 @@ class EarliestFinish:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """All starts of this moment in one decision."""
-        tasks = _each_once(snapshot.pending)[:WINDOW]
+        tasks = snapshot.pending[:WINDOW]
         if not len(tasks):
             return NOTHING
         length = self._length_s[tasks]
