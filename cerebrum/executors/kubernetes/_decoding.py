@@ -7,7 +7,7 @@ from typing import Any, Generic, cast
 
 import msgspec
 
-from cerebrum.executors.kubernetes.client import Unreachable, api_error
+from cerebrum.executors.kubernetes.client import ListMeta, RawList, Unreachable, api_error
 from cerebrum.executors.kubernetes.metadata import Metadata, T
 
 
@@ -15,19 +15,9 @@ class Undecodable(Unreachable):
     """The server's answer is not what it should be."""
 
 
-class _ListMeta(msgspec.Struct):
-    resourceVersion: str = ""
-    continue_: str | None = msgspec.field(name="continue", default=None)
-
-
 class _Page(msgspec.Struct, Generic[T]):
-    metadata: _ListMeta
-    items: list[T] | None = None  # null in an empty list
-
-
-class _RawPage(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
+    metadata: ListMeta
+    items: list[T] | None = None
 
 
 class _RawEvent(msgspec.Struct):
@@ -86,7 +76,7 @@ class Reader(Generic[T]):
         whole = cast("Any", _Page)[struct]
         self._page = cast("msgspec.json.Decoder[_Page[T]]", msgspec.json.Decoder(whole))
         self._one = msgspec.json.Decoder(struct)
-        self._raw_page = msgspec.json.Decoder(_RawPage)
+        self._raw_page = msgspec.json.Decoder(RawList)
         self._event = msgspec.json.Decoder(_RawEvent)
         self._identified = msgspec.json.Decoder(_Identified)
 
@@ -147,5 +137,5 @@ def key_of(who: Metadata | _Identity) -> str:
     return f"{who.namespace}/{who.name}" if who.namespace else who.name
 
 
-def _page(meta: _ListMeta, items: list[T], unreadable: list[Unreadable]) -> Page[T]:
+def _page(meta: ListMeta, items: list[T], unreadable: list[Unreadable]) -> Page[T]:
     return Page(meta.resourceVersion, meta.continue_ or "", items, unreadable)

@@ -210,10 +210,11 @@ def _merge(merged: Kubeconfig, path: Path, document: Mapping[str, Any]) -> None:
     merged.current = merged.current or current
     for room, inner in _KINDS.items():
         for i, item in enumerate(_listed(document.get(room), path, room)):
-            name = item.get("name") if isinstance(item, dict) else None
+            named = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+            name = named.get("name")
             if not isinstance(name, str) or not name:
                 raise ConfigError("expected an entry with a name").at(path, field=f"{room}[{i}]")
-            entry = Entry(name, path, f"{room}[{name}].{inner}", item.get(inner))
+            entry = Entry(name, path, f"{room}[{name}].{inner}", named.get(inner))
             merged.entries[room].setdefault(name, entry)
 
 

@@ -73,18 +73,22 @@ class _Status(msgspec.Struct):
     details: dict[str, Any] | None = None
 
 
-class _ListMeta(msgspec.Struct):
+class ListMeta(msgspec.Struct):
+    """`metadata` of a list: its version, and where the next page starts."""
+
     resourceVersion: str = ""
     continue_: str | None = msgspec.field(name="continue", default=None)
 
 
-class _RawList(msgspec.Struct):
-    metadata: _ListMeta
+class RawList(msgspec.Struct):
+    """A list whose objects are not looked at yet; `items` is null in an empty one."""
+
+    metadata: ListMeta
     items: list[msgspec.Raw] | None = None
 
 
 _STATUS = msgspec.json.Decoder(_Status)
-_LIST = msgspec.json.Decoder(_RawList)
+_LIST = msgspec.json.Decoder(RawList)
 _ENCODER = msgspec.json.Encoder()
 
 

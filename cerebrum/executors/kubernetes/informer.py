@@ -39,9 +39,12 @@ BATCH = 1000
 """Most changes delivered at once."""
 IDLE_S = 100.0
 """A watch that says nothing for so long is cut: API servers send a bookmark about once a minute."""
-STARTS_PER_S = 1.0
+STARTS_PER_S = 0.5
 STARTS_AT_ONCE = 4
-"""Lists and watches are begun at most this often, whatever happens."""
+PAGES_PER_S = 0.5
+"""Lists and watches are begun at most this often, and lists not sooner again than their pages
+allow (but after `BackOff.longest_s` at most): together at most one request a second, whatever
+happens."""
 TRIES = 3
 """So many refusals in a row, and the version itself is in doubt."""
 _PASSING = (401, 403, 408, 429)
@@ -119,6 +122,7 @@ class Informer(Generic[T]):
         self._back_off = BackOff(rng)
         self._starts: TokenBucket | None = None
         self._must_list, self._listed_at, self._refusals, self._went_back = "start", 0.0, 0, 0
+        self._listing_s, self._pages = 0.0, 0
         self._complained: set[str] = set()
 
     @property
@@ -147,7 +151,7 @@ class Informer(Generic[T]):
         self._starts = TokenBucket(STARTS_PER_S, STARTS_AT_ONCE, self._clock)
         while True:
             try:
-                if self._must_list:
+                if self._must_list or self._is_due():
                     await self._list()
                 await self._watch()
             except (ApiError, Unreachable) as problem:
@@ -158,12 +162,16 @@ class Informer(Generic[T]):
     # --- list ---
 
     async def _list(self) -> None:
+        # A long list counts as many requests: it is not done again at once.
+        await self._wait(self._listing_s + min(self._pages / PAGES_PER_S, self._back_off.longest_s))
         await self._turn()
         self.counts.lists += 1
+        self._listing_s, self._pages = self._clock(), 0
         found: dict[str, T] = {}
         unreadable: dict[str, Unreadable] = {}
         asks, version = {**self._query, "limit": str(self._page_size)}, ""
         while True:
+            self._pages += 1
             body = await self._client.request("GET", self.path, query=asks, attempts=1)
             page = self._reader.page(body)
             self.last_contact_s = self._clock()
@@ -183,6 +191,10 @@ class Informer(Generic[T]):
             asks["continue"] = page.next
         self._check_time(version)
         await self._become(found, unreadable, version)
+
+    def _is_due(self) -> bool:
+        """Time to list although nothing seems wrong?"""
+        return self._relist_s is not None and self._clock() - self._listed_at >= self._relist_s
 
     async def _become(
         self, found: Mapping[str, T], unreadable: Mapping[str, Unreadable], version: str
@@ -220,8 +232,6 @@ class Informer(Generic[T]):
                 self._refusals = 0
         if not moved and lasted_s < min(self._back_off.longest_s, self._watch_s / 2):
             raise Unreachable(f"the watch ended after {lasted_s:.1f} s and said nothing")
-        if self._relist_s is not None and self._clock() - self._listed_at >= self._relist_s:
-            self._must_list = "time"
 
     async def _follow(self) -> None:
         batches = self._client.watch_batches(
@@ -277,8 +287,10 @@ class Informer(Generic[T]):
 
     async def _turn(self) -> None:
         assert self._starts is not None
-        wait_s = self._starts.reserve()
-        if wait_s > 0:
+        await self._wait(self._clock() + self._starts.reserve())
+
+    async def _wait(self, until_s: float) -> None:
+        if (wait_s := until_s - self._clock()) > 0:
             await self._sleep(wait_s)
 
     def _note(self, problem: ApiError | Unreachable) -> None:
