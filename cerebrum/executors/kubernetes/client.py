@@ -263,7 +263,7 @@ class Client:
     def _session(self, connections: int) -> aiohttp.ClientSession:
         # TCP_NODELAY is aiohttp's default. On loopback compression only costs both sides time.
         tls = self.access.tls if self.access.tls is not None else True
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=connections, ssl=tls, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60
             ),
@@ -276,6 +276,10 @@ class Client:
             read_bufsize=READ_BYTES,
             trust_env=False,
         )
+        # By itself aiohttp repeats a PUT or DELETE whose connection broke, and there is no public
+        # switch: a test holds that we do not.
+        session._retry_connection = False
+        return session
 
     async def _wait_turn(self) -> None:
         delay_s = self._bucket.reserve()

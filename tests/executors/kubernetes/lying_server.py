@@ -331,6 +331,6 @@ async def serving(server: LyingServer) -> AsyncIterator[str]:
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        yield "http://127.0.0.1:{}".format(runner.addresses[0][1])
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
