@@ -128,5 +128,5 @@ def after(version: str, other: str) -> bool:
     """Is a resourceVersion later than another? Where a server's are not numbers there is no order,
     and a different one counts as later."""
     if version.isdecimal() and other.isdecimal():
-        return int(version) > int(other)
+        return (len(version), version) > (len(other), other)  # also for a million digits
     return version != other

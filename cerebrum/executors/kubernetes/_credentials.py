@@ -132,7 +132,7 @@ class ExecToken:
         output = await self._run()
         try:
             found = msgspec.json.decode(output, type=_ExecCredential)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._fault("did not print an ExecCredential") from None
         if found.kind != "ExecCredential" or found.api_version != self.api_version:
             raise self._fault(f"expected an ExecCredential of {self.api_version}")

@@ -7,7 +7,13 @@ from typing import Any, Generic, cast
 
 import msgspec
 
-from cerebrum.executors.kubernetes.client import ListMeta, RawList, Unreachable, api_error
+from cerebrum.executors.kubernetes.client import (
+    UNDECODABLE,
+    ListMeta,
+    RawList,
+    Unreachable,
+    api_error,
+)
 from cerebrum.executors.kubernetes.metadata import Metadata, T
 
 
@@ -85,11 +91,11 @@ class Reader(Generic[T]):
         try:
             page = self._page.decode(body)
             return _page(page.metadata, page.items or [], [])
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             pass
         try:
             raw = self._raw_page.decode(body)
-        except msgspec.MsgspecError as problem:
+        except UNDECODABLE as problem:
             raise Undecodable(f"not a list: {problem}") from None
         found = [self._try(item) for item in raw.items or []]
         bad = [item for item in found if isinstance(item, Unreadable)]
@@ -112,7 +118,7 @@ class Reader(Generic[T]):
                     raise api_error(bytes(event.object))
                 case other:
                     raise Undecodable(f"an event of the unknown type {other[:40]!r}")
-        except msgspec.MsgspecError as problem:
+        except UNDECODABLE as problem:
             raise Undecodable(f"an event cannot be decoded: {problem}") from None
 
     def _put(self, event: _RawEvent) -> Event[T]:
@@ -124,10 +130,10 @@ class Reader(Generic[T]):
     def _try(self, raw: msgspec.Raw) -> T | Unreadable:
         try:
             return self._one.decode(raw)
-        except msgspec.MsgspecError as problem:
+        except UNDECODABLE as problem:
             try:
                 who = self._identified.decode(raw).metadata
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 who = _Identity()
             return Unreadable(key_of(who), who.uid, who.resourceVersion, str(problem))
 

@@ -22,7 +22,7 @@ from yarl import URL
 
 from cerebrum.executors.kubernetes._rate import TokenBucket
 from cerebrum.executors.kubernetes.access import Access
-from cerebrum.model.errors import CerebrumError
+from cerebrum.model.errors import CerebrumError, ConfigError
 
 ATTEMPTS = 4
 CONNECT_S = 10.0
@@ -36,6 +36,8 @@ MAX_LINE_BYTES = 32 << 20
 MAX_ERROR_BYTES = 1 << 16
 READ_BYTES = 1 << 19
 RESET_PAUSE_S = 0.1
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding may raise: not JSON, not the expected types, not UTF-8, nested too deeply."""
 _SAFE = ("GET", "HEAD")
 
 
@@ -96,7 +98,7 @@ def api_error(body: bytes, status: int = 0, retry_after: str | None = None) -> A
     """The error in an answer, or in the ERROR event of a watch: a `Status` object if it is one."""
     try:
         said = _STATUS.decode(body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         text = " ".join(body[:500].decode("utf-8", "replace").split())
         said = _Status(text or "no explanation", "Unknown")
     details = said.details or {}
@@ -199,7 +201,7 @@ class Client:
             answer = await self.request("GET", path, query=asks)
             try:
                 page = _LIST.decode(answer)
-            except msgspec.MsgspecError as problem:
+            except UNDECODABLE as problem:
                 raise Unreachable(f"{path}: not a list: {problem}") from None
             yield tuple(bytes(item) for item in page.items or ())
             if not page.metadata.continue_:
@@ -231,7 +233,8 @@ class Client:
         timeout_s: float,
         query: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[tuple[bytes, ...], None]:
-        """As `watch`, all lines that are there now at once (up to about a megabyte).
+        """As `watch`, all lines that are there now at once (up to about a megabyte). Not held back
+        by `qps`: a queue of writes must not make us blind, and who watches keeps his own pace.
 
         Ends when the server ends it, which is asked to after `timeout_s`. Raises `ApiError` (410:
         the version is too old), `Unreachable` where the stream breaks off.
@@ -257,6 +260,7 @@ class Client:
     ) -> str:
         """The first `limit_bytes` of a text, such as a pod's log; bytes that are not UTF-8 are
         replaced. Raises `ApiError`, `Unreachable`."""
+        await self._wait_turn()
         async with self._stream(path, query, timeout_s or self._timeout_s) as response:
             return (await _start(response, limit_bytes)).decode("utf-8", "replace")
 
@@ -312,7 +316,6 @@ class Client:
     async def _stream(
         self, path: str, query: Mapping[str, str] | None, timeout_s: float
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        await self._wait_turn()
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         async with self._asked(self._streams, "GET", path, query, {}, timeout) as response:
             yield response
@@ -332,8 +335,9 @@ class Client:
         if session is None:
             raise RuntimeError("a Client is used inside `async with`")
         url = self.access.server + path + ("?" + urlencode(query) if query else "")
-        address, token = URL(url, encoded=True), await self.access.credentials.token()
+        address = URL(url, encoded=True)
         try:
+            token = await self.access.credentials.token()
             for again in (True, False):
                 if token is not None:
                     headers["Authorization"] = f"Bearer {token}"
@@ -351,6 +355,8 @@ class Client:
                 rejected, token = token, await self.access.credentials.token(rejected=token)
                 if token == rejected:
                     raise problem
+        except ConfigError as problem:  # a token file or plugin: may work again in a moment
+            raise Unreachable(f"{method} {path}: {problem}") from problem
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
             why = f"{type(problem).__name__}: {problem}".removesuffix(": ")
             late = isinstance(problem, TimeoutError)

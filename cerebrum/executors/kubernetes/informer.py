@@ -59,7 +59,13 @@ class Source(Protocol):
     """What an informer asks of a `Client`."""
 
     async def request(
-        self, method: str, path: str, *, query: Mapping[str, str] | None, attempts: int
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        limited: bool,
+        attempts: int,
     ) -> bytes:
         """See `Client.request`."""
         ...
@@ -172,7 +178,10 @@ class Informer(Generic[T]):
         asks, version = {**self._query, "limit": str(self._page_size)}, ""
         while True:
             self._pages += 1
-            body = await self._client.request("GET", self.path, query=asks, attempts=1)
+            # At our own pace, as the watch: a queue of writes must not make us blind.
+            body = await self._client.request(
+                "GET", self.path, query=asks, limited=False, attempts=1
+            )
             page = self._reader.page(body)
             self.last_contact_s = self._clock()
             version = version or page.version

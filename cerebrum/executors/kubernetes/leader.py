@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from cerebrum.executors.kubernetes.client import ApiError, Unreachable
+from cerebrum.executors.kubernetes.client import UNDECODABLE, ApiError, Unreachable
 from cerebrum.executors.kubernetes.metadata import Metadata
 from cerebrum.model.errors import ConfigError
 
@@ -188,7 +188,7 @@ class LeaderElection:
                 return await self._take(timeout_s)
         except TimeoutError:
             return False
-        except (ApiError, Unreachable, msgspec.MsgspecError) as problem:
+        except (ApiError, Unreachable, *UNDECODABLE) as problem:
             if not (isinstance(problem, ApiError) and problem.status == 409):
                 _log.warning("lease_failed", lease=self._name, problem=str(problem))
             return False
@@ -266,7 +266,7 @@ class LeaderElection:
             return
         free = self._spec(seen.lease.spec.acquireTime or "", self._now_text(), self.transitions)
         free.holderIdentity, free.leaseDurationSeconds = "", 1
-        with contextlib.suppress(ApiError, Unreachable, TimeoutError, msgspec.MsgspecError):
+        with contextlib.suppress(ApiError, Unreachable, TimeoutError, *UNDECODABLE):
             async with asyncio.timeout(self._retry_s):
                 path = f"{self._path}/{self._name}"
                 lease = Lease(seen.lease.metadata, free)

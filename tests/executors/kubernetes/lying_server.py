@@ -27,7 +27,7 @@ PATH = "/api/v1/things"
 LIST_LIES = ("429", "500", "503", "reset", "half", "slow", "page-410", "garbage")
 WATCH_LIES = ("429", "500", "410", "reset", "silent", "bookmarks-only", "ends")
 BURST_LIES = ("half-line", "duplicates", "reordered", "error-410", "error-500", "cut", "slow",
-              "early-bookmark", "not-json", "repeat-past")  # fmt: skip
+              "early-bookmark", "not-json", "not-utf-8", "repeat-past", "late-bookmark")  # fmt: skip
 
 
 class Cut(Exception):
@@ -105,7 +105,8 @@ async def _once(*chunks: bytes, cut: bool = False) -> AsyncGenerator[bytes, None
 @dataclass
 class LyingServer:
     """`rate` is how often it lies, `unit_s` how long a short wait is, `allowed` which lies (None:
-    all). `told` counts the lies that were told, `asked_s` when something was asked."""
+    all); bookmarks carry the store's version if it `tells_version`, else the last event's. `told`
+    counts the lies that were told, `asked` and `asked_s` hold what was asked, and when."""
 
     store: Store
     rng: Random
@@ -113,13 +114,16 @@ class LyingServer:
     unit_s: float = 1.0
     lying: bool = True
     allowed: set[str] | None = None
-    bookmark_s: float = 60.0
+    bookmark_s: float = 10.0
+    tells_version: bool = False
     told: Counter[str] = field(default_factory=Counter)
     asked_s: list[float] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def answer(self, query: Mapping[str, str]) -> Answer:
         self.asked_s.append(asyncio.get_running_loop().time())
+        self.asked.append(dict(query))
         if query.get("watch") == "true":
             return self._watch(query)
         return self._list(query)
@@ -206,7 +210,7 @@ class LyingServer:
                     await asyncio.wait_for(news.wait(), wait_s)
                     await asyncio.sleep(self.unit_s * self.rng.random())
                 except TimeoutError:
-                    yield self._bookmark(at)
+                    yield self._bookmark(self.store.version if self.tells_version else at)
                 continue
             start, at = at, burst[-1][0]
             if lie == "bookmarks-only":  # the past it tells of is not forgotten: nothing is lost
@@ -246,6 +250,11 @@ class LyingServer:
             case "not-json":
                 yield b"".join(lines[:some]) + b'{"type":"MODIFIED","object":{"meta]}\n'
                 raise Cut
+            case "late-bookmark":
+                yield text + self._bookmark(start)
+            case "not-utf-8":
+                yield b"".join(lines[:some]) + lines[some].replace(b"thing-", b"\xff\xfe")
+                raise Cut
             case "repeat-past":
                 past = [_event(kind, it) for _, kind, it in self.store.history[-20:]]
                 yield text + past[self.rng.randrange(len(past))]
@@ -278,9 +287,15 @@ class Wire:
         self.server = server
 
     async def request(
-        self, method: str, path: str, *, query: Mapping[str, str] | None, attempts: int
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        limited: bool,
+        attempts: int,
     ) -> bytes:
-        assert (method, path, attempts) == ("GET", PATH, 1)
+        assert (method, path, limited, attempts) == ("GET", PATH, False, 1)
         await asyncio.sleep(0.001)
         return b"".join([chunk async for chunk in self._answer(query or {})])
 

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from cerebrum.executors.kubernetes import client as module
+from cerebrum.executors.kubernetes._credentials import TokenFile
 from cerebrum.executors.kubernetes._rate import TokenBucket
 from cerebrum.executors.kubernetes.access import Access, tls_context
 from cerebrum.executors.kubernetes.client import ApiError, Client, Unreachable, whole_lines
@@ -203,6 +204,12 @@ def test_after_401_the_token_is_read_again_once() -> None:
     with pytest.raises(ApiError, match="401"):
         play(script, lambda c: c.request("POST", "/x"), **options)
     assert len(script.asked) == 2
+
+
+def test_a_token_that_cannot_be_had_is_trouble_like_any_other(tmp_path: Path) -> None:
+    options = {"access": {"credentials": TokenFile(tmp_path / "gone")}}
+    with pytest.raises(Unreachable, match="gone: cannot be read"):
+        play(Script("fine"), lambda c: c.request("GET", "/x", attempts=1), **options)
 
 
 def test_nobody_listens() -> None:

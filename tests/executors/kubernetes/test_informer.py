@@ -44,7 +44,7 @@ class Ledger:
         self.changes: list[Change[Thing]] = []
         self.sizes: list[int] = []
         self.informer: Informer[Thing] | None = None
-        self.latest = 0
+        self.latest: dict[str, int] = {}
 
     def __call__(self, changes: Sequence[Change[Thing]]) -> None:
         assert changes
@@ -65,10 +65,11 @@ class Ledger:
             return
         assert change.new is not None
         assert (change.kind is ChangeKind.ADDED) == (change.old is None)
+        version = int(change.new.metadata.resourceVersion)
+        assert version > self.latest.get(change.key, 0), f"{change} was told before"
+        self.latest[change.key] = version
         if change.old is not None:
-            old, new = change.old.metadata, change.new.metadata
-            assert old.uid == new.uid
-            assert int(old.resourceVersion) < int(new.resourceVersion)
+            assert change.old.metadata.uid == change.new.metadata.uid
         self.held[change.key] = change.new
 
 
@@ -348,6 +349,24 @@ def test_a_silent_watch_is_cut_and_goes_on_where_it_was() -> None:
         assert await stage.settles()
         assert informer.counts.lists == 1
         assert "silent" in informer.last_error
+
+    quiet(stage, told)
+
+
+def test_a_watch_goes_on_after_the_last_event_and_after_a_bookmark() -> None:
+    stage = filled(3)
+
+    async def told(informer: Informer[Thing]) -> None:
+        await informer.synced.wait()
+        await asyncio.sleep(1)
+        stage.store.put("thing-0", 7)
+        await asyncio.sleep(100)  # at least two more watches
+        assert stage.server.asked[-1]["resourceVersion"] == str(stage.store.version)
+        stage.store.version += 50  # by other kinds of objects
+        stage.server.tells_version = True
+        await asyncio.sleep(100)
+        assert stage.server.asked[-1]["resourceVersion"] == str(stage.store.version)
+        assert (informer.counts.lists, informer.counts.failures) == (1, 0)
 
     quiet(stage, told)
 
