@@ -27,7 +27,8 @@ PATH = "/api/v1/things"
 LIST_LIES = ("429", "500", "503", "reset", "half", "slow", "page-410", "garbage")
 WATCH_LIES = ("429", "500", "410", "reset", "silent", "bookmarks-only", "ends")
 BURST_LIES = ("half-line", "duplicates", "reordered", "error-410", "error-500", "cut", "slow",
-              "early-bookmark", "not-json", "not-utf-8", "repeat-past", "late-bookmark")  # fmt: skip
+              "early-bookmark", "not-json", "not-utf-8", "repeat-past",
+              "late-bookmark")  # fmt: skip
 
 
 class Cut(Exception):

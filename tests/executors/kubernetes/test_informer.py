@@ -114,7 +114,8 @@ async def running(informer: Informer[Thing], story: Callable[[], Awaitable[None]
     """Run the informer beside the story; what it raises fails the test."""
     task = asyncio.create_task(informer.run())
     told = asyncio.ensure_future(story())
-    await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+    ended, _ = await asyncio.wait({task, told}, timeout=5000, return_when=asyncio.FIRST_COMPLETED)
+    assert ended, "what the story waits for does not happen"
     for one in (task, told):
         one.cancel()
         await asyncio.wait({one})
