@@ -18,7 +18,7 @@ class OwnerReference(msgspec.Struct, omit_defaults=True, gc=False):
     blockOwnerDeletion: bool | None = None
 
 
-class Metadata(msgspec.Struct, omit_defaults=True):
+class Metadata(msgspec.Struct, omit_defaults=True, gc=False):
     """`metadata` of an object; other fields are ignored. Timestamps are RFC 3339 text."""
 
     name: str = ""
