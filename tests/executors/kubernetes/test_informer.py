@@ -506,6 +506,12 @@ def test_pauses_grow_while_nothing_works_and_start_small_after_it_did() -> None:
     quiet(stage, told)
 
 
+def test_a_watch_that_opens_and_says_nothing_is_no_progress() -> None:
+    stage = filled(3, lying=True, rate=1.0, allowed={"ends"})
+    quiet(stage, lambda informer: asyncio.sleep(600))
+    assert len(stage.server.asked_s) < 80
+
+
 def test_it_does_not_come_back_before_retry_after() -> None:
     stage = filled(3, lying=True, rate=1.0, allowed={"429"})
     quiet(stage, lambda informer: asyncio.sleep(100))
