@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cerebrum.executors.kubernetes.access import Access
-from cerebrum.executors.kubernetes.client import Client
+from cerebrum.executors.kubernetes.client import Client, Unreachable
 from cerebrum.executors.kubernetes.informer import Change, ChangeKind, Informer, Metadata
 from tests.executors.kubernetes.lying_server import (
     BURST_LIES,
@@ -372,6 +372,20 @@ def test_a_watch_goes_on_after_the_last_event_and_after_a_bookmark() -> None:
     quiet(stage, told)
 
 
+def test_what_came_before_an_error_in_one_burst_is_delivered() -> None:
+    stage = filled(1)
+
+    async def told(informer: Informer[Thing]) -> None:
+        await informer.synced.wait()
+        event = {"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "900"}}}
+        event["object"] |= {"value": 1}
+        with pytest.raises(Unreachable):
+            informer._take([json.dumps(event).encode(), b"not json"])
+        assert [key for _, key in kinds(stage)] == ["ns/thing-0", "a"]
+
+    quiet(stage, told)
+
+
 def test_an_unreadable_object_does_not_stop_the_others() -> None:
     stage = filled(4)
     stage.store.objects["ns/thing-1"]["value"] = "not a number"
@@ -478,7 +492,7 @@ def test_it_asks_at_most_once_a_second_whatever_fails(lies: set[str]) -> None:
             stage.store.change_something()
             await asyncio.sleep(1.0)
 
-    quiet(stage, told)
+    quiet(stage, told, page_size=1)
     assert 5 <= len(stage.server.asked_s) <= 600 + 10
 
 
