@@ -7,9 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.engine.compiled import kernel
-from cerebrum.engine.peers import RULED, bar, bar_task, count_task, is_ruled, peered
+from cerebrum.engine.peers import (
+    OF_PEERS,
+    OF_PORTS,
+    RULED,
+    bar,
+    bar_task,
+    count_task,
+    is_ruled,
+    peered,
+)
 from cerebrum.engine.scoring import node_refusals
 from cerebrum.engine.state import ROWS, Table, unpack_state
+from cerebrum.model.events import Refusal
 
 _CHANGED = ("p_counts", "p_selected", "p_holders", "p_held", "p_ports", "p_names")
 _WORK = ("p_active", "p_tally", "p_lows", "p_barred")
@@ -39,11 +49,15 @@ def refusals_of(table: Table, task: int) -> NDArray[np.int32]:
 
 def admitted(table: Table, task: int) -> NDArray[np.bool_]:
     """Nodes that rules about other tasks leave to a task: bool[rows]."""
+    return _barred(table, task) == 0
+
+
+def _barred(table: Table, task: int) -> NDArray[np.int32]:
     n = int(table.state.counts[ROWS])
     if not table.state.p_counts[RULED]:
-        return np.ones(n, np.bool_)
+        return np.zeros(n, np.int32)
     bar_task(table.handle, int(task))
-    return table.state.p_barred[:n] == 0
+    return table.state.p_barred[:n]
 
 
 class ImaginedPeers:
@@ -60,6 +74,12 @@ class ImaginedPeers:
     def admitted(self, task: int) -> NDArray[np.bool_]:
         """Nodes that the rules leave to the task: bool[rows]."""
         return admitted(self._table, task)
+
+    def coarse(self, task: int) -> NDArray[np.int64]:
+        """PEERS and PORT bits of each node, as the log says it: int64[rows]."""
+        bits = _barred(self._table, task)
+        peers = np.where(bits & OF_PEERS, int(Refusal.PEERS), 0)
+        return peers | np.where(bits & OF_PORTS, int(Refusal.PORT), 0)
 
     def count(self, task: int, row: int, step: int) -> None:
         """Imagine that the task came to a node (1) or left it (-1)."""
