@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cerebrum.engine.engine import Engine
 from cerebrum.executors.simulated import Simulation
+from cerebrum.model.decisions import Bind, Preempt
 from cerebrum.model.events import Event, EventKind, Refusal
 from tests.engine.peer_worlds import peer_stories, some_nodes, some_tasks
 from tests.engine.stories import emptiest, fullest, policy, scenario, simulate
 from tests.engine.test_twins import happened
 from tests.naive import peers as naive
+from tests.naive import scheduler as naive_scheduler
 
-quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 OF_PEERS = (
     Refusal.POD_AFFINITY | Refusal.POD_ANTI_AFFINITY | Refusal.EXISTING_ANTI_AFFINITY
     | Refusal.SPREAD | Refusal.SPREAD_LABEL | Refusal.HOST_PORT | Refusal.EXCLUSIVE
@@ -26,14 +30,17 @@ def judged(engine: Engine, task: int) -> list[int]:
     return [int(bits) & int(OF_PEERS) for bits in engine.snapshot().refusals(task)]
 
 
+def by_hand(engine: Engine, task: int) -> list[int]:
+    """The same of the nodes that are there, from descriptions."""
+    rows = [row for row in range(len(engine.nodes)) if engine.table.state.present[row]]
+    nodes, asked = [engine.nodes[row] for row in rows], engine.scenario.tasks[task]
+    here = [(other, rows.index(row)) for other, row in running(engine)]
+    return [int(naive.verdict(asked, at, nodes, here)) for at in range(len(nodes))]
+
+
 def running(engine: Engine) -> naive.Running:
     tasks, rows = engine.scenario.tasks, engine.snapshot().tasks.row
     return [(tasks[i], int(row)) for i, row in enumerate(rows) if row >= 0]
-
-
-def by_hand(engine: Engine, task: int) -> list[int]:
-    nodes, asked = engine.nodes, engine.scenario.tasks[task]
-    return [int(naive.verdict(asked, row, nodes, running(engine))) for row in range(len(nodes))]
 
 
 @quick
@@ -46,25 +53,12 @@ def test_every_node_is_judged_as_by_hand(nodes, tasks, data):
     bound = data.draw(st.lists(st.sampled_from(range(len(tasks))), unique=True)) if tasks else []
     for i in bound:
         row = data.draw(st.sampled_from(range(len(nodes))))
-        force(engine, i, row)
+        engine.apply(Event(0.0, EventKind.BOUND, i, row, value=1.0))
     for i in np.flatnonzero(engine.snapshot().tasks.row >= 0).tolist():
         if data.draw(st.integers(0, 3)) == 0:
             engine.apply(Event(0.0, EventKind.PREEMPTED, i))
     for i in range(len(tasks)):
         assert judged(engine, i) == by_hand(engine, i), tasks[i]
-
-
-def force(engine: Engine, task: int, row: int) -> None:
-    """Bind where there is room; rules are suspended, as for a bind seen outside."""
-    s = engine.table.state
-    was, s.p_counts[0] = int(s.p_counts[0]), 0
-    if engine.snapshot().refusals(task)[row] == 0:
-        engine.apply(Event(0.0, EventKind.BOUND, task, row))
-        s.p_counts[0] = was
-        from cerebrum.engine.peers import count_task
-
-        count_task(engine.table.handle, task, row, 1)
-    s.p_counts[0] = was
 
 
 @quick
@@ -124,3 +118,51 @@ def test_no_bind_ever_breaks_a_rule(story):
         if event.kind == EventKind.BOUND:
             assert by_hand(engine, event.subject)[event.row] == 0
         engine.apply(event)
+
+
+@quick
+@given(some_nodes(), some_tasks(), st.data())
+def test_victims_are_those_found_by_hand(nodes, tasks, data):
+    """Tasks run anywhere; an important one comes, and may stop others on one node."""
+    tasks = [dataclasses.replace(t, preemptible=data.draw(st.booleans())) for t in tasks]
+    comer = data.draw(some_tasks(most=1).filter(bool))[0]
+    comer = dataclasses.replace(comer, name="comer", priority=data.draw(st.integers(1, 3)), job="")
+    engine = Engine(scenario(nodes, [*tasks, comer]))
+    for i in range(len(tasks)):
+        row = data.draw(st.sampled_from(range(len(nodes))))
+        engine.apply(Event(0.0, EventKind.SUBMITTED, i))
+        engine.apply(Event(0.0, EventKind.BOUND, i, row, value=1.0))
+    engine.apply(Event(0.0, EventKind.SUBMITTED, len(tasks)))
+    snapshot = engine.snapshot()
+    if (snapshot.refusals(len(tasks)) == 0).any():
+        return
+    engine.apply(Event(0.0, EventKind.UNSCHEDULABLE, len(tasks)))
+    decision = policy(fullest, preempt=True).decide(engine.snapshot())
+    stopped = {a.task for a in decision.actions if isinstance(a, Preempt)}
+    rows = [a.row for a in decision.actions if isinstance(a, Bind)]
+    assert (stopped, rows) == best_victims(engine, comer)
+
+
+def best_victims(engine: Engine, comer) -> tuple[set[int], list[int]]:
+    """By hand: the victims of every node, and the node that kube-scheduler would take."""
+    nodes, names, found = engine.nodes, list(engine.scenario.tasks.names), []
+    placed = sorted(running(engine), key=lambda p: -p[0].priority)  # equal ones by id
+
+    for row, node in enumerate(nodes):
+
+        def fits(stopped, row=row, node=node):
+            room = naive_scheduler.Room(node, row)
+            for other, r in placed:
+                if r == row and other not in stopped:
+                    room.add(other, [])
+            return room.takes(comer)
+
+        chosen = naive.victims(comer, row, nodes, placed, fits)
+        if chosen is not None:
+            priorities = [victim.priority for victim in chosen]
+            key = (max(priorities, default=-(2**31)), sum(priorities), len(priorities), row)
+            found.append((key, chosen))
+    if not found:
+        return set(), []
+    key, chosen = min(found, key=lambda pair: pair[0])
+    return {names.index(victim.name) for victim in chosen}, [key[-1]]
