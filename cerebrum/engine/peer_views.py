@@ -75,11 +75,11 @@ class ImaginedPeers:
         """Nodes that the rules leave to the task: bool[rows]."""
         return admitted(self._table, task)
 
-    def coarse(self, task: int) -> NDArray[np.int64]:
-        """PEERS and PORT bits of each node, as the log says it: int64[rows]."""
+    def coarse(self, task: int) -> NDArray[np.int32]:
+        """PEERS and PORT bits of each node, as the log says it: int32[rows]."""
         bits = _barred(self._table, task)
-        peers = np.where(bits & OF_PEERS, int(Refusal.PEERS), 0)
-        return peers | np.where(bits & OF_PORTS, int(Refusal.PORT), 0)
+        peers = np.int32(Refusal.PEERS) * ((bits & OF_PEERS) != 0)
+        return (peers + np.int32(Refusal.PORT) * ((bits & OF_PORTS) != 0)).astype(np.int32)
 
     def count(self, task: int, row: int, step: int) -> None:
         """Imagine that the task came to a node (1) or left it (-1)."""

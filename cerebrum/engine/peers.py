@@ -8,8 +8,8 @@ are added up when a task that rules can keep away is decided: nodes x its rules.
 
 Arrays of `State`, with stride `width(s)` where they have a column a node:
 
-- `p_rules` WIDTH numbers a rule; class c has `p_size[c]` of them from `p_first[c]` on. `p_demand[c]`
-  is 0 without rules, 2 if a bind of another task can make room (NEAR, SPREAD), else 1.
+- `p_rules` WIDTH numbers a rule; class c has `p_size[c]` of them from `p_first[c]` on.
+  `p_demand[c]` is 0 without rules, 2 if a bind of another can make room (NEAR, SPREAD), else 1.
 - `p_matched[l]` and `p_about[l]` start chains in `p_links` (value, next): the groups that a task
   with label set l belongs to, and the apart terms that are about it. `p_clashing[p]`: ports that
   port p clashes with.
@@ -150,7 +150,7 @@ def _summarise(s, task):
     keys, breadth = s.p_counts[N_KEYS], s.p_counts[BREADTH]
     s.p_counts[BARRED_AT] = -1
     s.p_active[:keys] = 0
-    tally, domain, barred = s.p_tally, s.p_domain, s.p_barred
+    tally, domain = s.p_tally, s.p_domain
     at = s.p_about[labels]
     while at >= 0:
         term = s.p_links[2 * at]
@@ -266,20 +266,17 @@ def _judge(s, task, row):
     keys, breadth = s.p_counts[N_KEYS], s.p_counts[BREADTH]
     bits = 0
     for key in range(keys):
-        if s.p_active[key]:
-            where = s.p_domain[key * stride + row]
-            if where >= 0 and s.p_tally[key * breadth + where] > 0:
-                bits |= EXISTING_ANTI_AFFINITY
+        where = s.p_domain[key * stride + row]
+        if s.p_active[key] and where >= 0 and s.p_tally[key * breadth + where] > 0:
+            bits |= EXISTING_ANTI_AFFINITY
     alone, first_of_kind = False, True
     for i in range(s.p_size[kind]):
         at_rule, line, lows = (s.p_first[kind] + i) * WIDTH, (keys + i) * breadth, i * N_LOWS
         name, what = s.p_rules[at_rule], s.p_rules[at_rule + WHAT]
-        if name == PORT:
-            if _port_in_use(s, what, row) + s.p_tally[line] > 0:
-                bits |= HOST_PORT
-        elif name == ONLY:
-            if s.p_names[what] + s.p_tally[line] > 0:
-                bits |= EXCLUSIVE
+        if name == PORT and _port_in_use(s, what, row) + s.p_tally[line] > 0:
+            bits |= HOST_PORT
+        if name == ONLY and s.p_names[what] + s.p_tally[line] > 0:
+            bits |= EXCLUSIVE
         if name > SPREAD:
             continue
         where = s.p_domain[s.p_rules[at_rule + KEY] * stride + row]
@@ -382,9 +379,9 @@ def _eligible(s, task, at_rule, row):
     """Whether a node counts for a spread rule of the task."""
     kind, stride = s.t_class[task], width(s)
     for rule in range(s.p_first[kind], s.p_first[kind] + s.p_size[kind]):
-        if s.p_rules[rule * WIDTH] == SPREAD:
-            if s.p_domain[s.p_rules[rule * WIDTH + KEY] * stride + row] < 0:
-                return False
+        key = s.p_rules[rule * WIDTH + KEY]
+        if s.p_rules[rule * WIDTH] == SPREAD and s.p_domain[key * stride + row] < 0:
+            return False
     judged = s.classes[kind].constraints * stride + row
     return s.present[row] and not s.forbidden[judged] & s.p_rules[at_rule + HONOR]
 

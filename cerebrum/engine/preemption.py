@@ -92,9 +92,7 @@ def find_victims(s, m, task, running, victim):
         end = first
         while end < len(running) and s.t_row[running[end]] == row:
             end += 1
-        if admits(s, wanted, row) and not (
-            ruled and would_refuse(s, task, row) & BEYOND_EVICTION
-        ):
+        if admits(s, wanted, row) and not (ruled and would_refuse(s, task, row) & BEYOND_EVICTION):
             victim[first:end] = 1
             m.scratch[1] = s.nodes[row]
             node = m.scratch[1]

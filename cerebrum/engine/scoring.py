@@ -74,7 +74,8 @@ FAILURE = np.dtype([("labels", "i8"), ("changes", "i8"), ("freed", "i8")])
 MEMO_DTYPES: dict[str, Any] = {
     "shape_of": np.int32, "shapes": TASK, "raw": np.float64, "refused": np.int16,
     "tally": np.int32, "best": np.float64, "slot_of": np.int32, "shape_in": np.int32,
-    "used": np.int64, "version": np.int64, "failed_at": np.int64, "failed_with": FAILURE, "seen": np.int64,
+    "used": np.int64, "version": np.int64, "failed_at": np.int64, "failed_with": FAILURE,
+    "seen": np.int64,
     "seen_row": np.int32, "scorers": np.int64, "weights": np.float64, "normal": np.int64,
     "constant": np.float64, "truncate": np.int64, "scratch": NODE, "total": np.float64,
     "options": np.int64,

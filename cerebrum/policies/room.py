@@ -120,7 +120,7 @@ class Room:
         return int(self.snapshot.tasks.class_id[task])
 
     def ruled(self, task: int) -> bool:
-        """Whether rules about other tasks can keep the task away, so that its class says too little.
+        """Whether rules about other tasks can keep the task away: its class says too little.
 
         Such a task is placed by itself: where it may go depends on each bind before it.
         """

@@ -108,7 +108,9 @@ def _fill(room: Room, tasks: list[int], within: NDArray[np.bool_]) -> list[Bind]
         same = [task for task in tasks if room.class_of(task) == kind]
         while same:
             copies = room.copies(kind, len(same), within)
-            if any(room.ruled(task) for task in same):  # one at a time: where the next may go depends on this one
+            if any(
+                room.ruled(task) for task in same
+            ):  # one at a time: where the next may go depends on this one
                 copies = np.minimum(copies, 1) * room.open_to(kind, same[0])
             used = np.isin(np.arange(len(copies)), [bind.row for bind in binds])
             row = int(np.lexsort((~used, -copies))[0])  # most copies, then a node already used

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cerebrum.model.cluster import Taint
 from cerebrum.model.constraints import Constraints, Requirement, Toleration
 from cerebrum.model.peers import (
+    NO_RULES,
     UNLABELLED,
     HostPort,
     PeerRules,
@@ -65,7 +66,7 @@ LABELS = (
 )
 
 
-def peer_task(name: str, rules: PeerRules = PeerRules(), who=UNLABELLED, **more) -> Task:
+def peer_task(name: str, rules: PeerRules = NO_RULES, who=UNLABELLED, **more) -> Task:
     plain = task(name, **more)
     chosen = dataclasses.replace(plain.task_class, peers=rules)
     return dataclasses.replace(plain, task_class=chosen, labels=who)
@@ -86,7 +87,7 @@ def cluster(zones: int = 2, racks: int = 2, hosts: int = 2, cpu: int = 8, **more
 
 
 @st.composite
-def some_nodes(draw, cpu=st.integers(2, 8)):
+def some_nodes(draw):
     nodes = []
     for i in range(draw(st.integers(1, 7))):
         here = {"zone": draw(st.sampled_from("abc")), "rack": draw(st.sampled_from("pq"))}
@@ -98,7 +99,12 @@ def some_nodes(draw, cpu=st.integers(2, 8)):
             here["disk"] = "ssd"
         tainted = draw(st.integers(0, 5)) == 0
         nodes.append(
-            node(f"n{i}", draw(cpu), labels=here, taints=(Taint("own"),) if tainted else ())
+            node(
+                f"n{i}",
+                draw(st.integers(2, 8)),
+                labels=here,
+                taints=(Taint("own"),) if tainted else (),
+            )
         )
     return nodes
 

@@ -34,7 +34,7 @@ def starts(story, **rules) -> dict[str, str]:
     logs = [simulate(story, policy(**rules), compiled) for compiled in (True, False)]
     assert logs[0].engine.log.digest == logs[1].engine.log.digest
     pairs = [line.split()[2].split("@") for line in told(logs[0], "bound")]
-    return {name: where for name, where in reversed(pairs)}
+    return dict(reversed(pairs))
 
 
 def live(nodes, tasks, binds: dict[str, str] | None = None, **more) -> Engine:
@@ -74,7 +74,7 @@ def test_anti_affinity_holds_for_both_sides():
     engine = live(cluster(1), [hermit, plain], {"hermit": "z0r0h0"})
     away = dict.fromkeys(("z0r0h0", "z0r0h1"), Refusal.EXISTING_ANTI_AFFINITY)
     assert refused(engine, "web") == away
-    with pytest.raises(InvalidEvent, match="'web'.*rules about other tasks"):
+    with pytest.raises(InvalidEvent, match=r"'web'.*rules about other tasks"):
         engine.apply(Event(0.0, EventKind.BOUND, 1, 1))
     engine.apply(Event(0.0, EventKind.PREEMPTED, 0))
     assert refused(engine, "web") == {}
@@ -145,7 +145,10 @@ def test_members_of_a_gang_see_each_other():
 
 
 def test_the_log_says_why_nothing_took_the_task():
-    tasks = [peer_task("web", apart("web", "zone"), WEB), peer_task("w2", apart("web", "zone"), WEB)]
+    tasks = [
+        peer_task("web", apart("web", "zone"), WEB),
+        peer_task("w2", apart("web", "zone"), WEB),
+    ]
     ported = [peer_task(f"p{i}", PeerRules(ports=(HostPort(80),))) for i in range(2)]
     for story, reason in (
         (scenario(cluster(1), tasks), Refusal.PEERS),

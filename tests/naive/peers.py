@@ -44,8 +44,7 @@ def affinity(task, row, nodes, running):
         if all(term.selector.matches(other.labels) for term in terms)
     ]
     if all(
-        any(together(nodes[row], nodes[r], term.topology_key) for _, r in company)
-        for term in terms
+        any(together(nodes[row], nodes[r], term.topology_key) for _, r in company) for term in terms
     ):
         return Refusal(0)
     somewhere = any(term.topology_key in nodes[r].labels for _, r in company for term in terms)
