@@ -106,15 +106,15 @@ class Incremental:
     # -- explaining -------------------------------------------------------------------------
 
     def explain(self, snapshot: Snapshot, task: int) -> Explanation:
-        """Refusals and scores of every node for `task`, as if it were decided now."""
+        """Refusals and scores of every node there for `task`, as if it were decided now."""
         handle, out = self.memo_handle(snapshot), np.zeros(max(1, len(self.scores)))
         by_row = snapshot.refusals(task)
         refused: dict[int, int] = {}
         raws: dict[int, tuple[float, ...]] = {}
         for row in range(len(snapshot.nodes)):
-            if by_row[row]:
+            if by_row[row] > 0:
                 refused[row] = int(by_row[row])
-            else:
+            elif by_row[row] == 0:
                 kernels.node_scores(snapshot.state.handle, handle, task, row, out)
                 raws[row] = tuple(float(v) for v in out)
         rows = self._tabulate(raws, refused)

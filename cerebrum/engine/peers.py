@@ -43,8 +43,8 @@ BARRED_CLASS, BARRED_LABELS, BARRED_AT = 4, 5, 6  # whom `p_barred` is about, an
 N_PEER_COUNTS = 8
 
 # What `_summarise` finds out about a rule, in `p_lows`.
-LOW, LOW_AT, LOW_ELSEWHERE, SEEN, ITSELF, TOTAL = 0, 1, 2, 3, 4, 5
-N_LOWS = 6
+LOW, SEEN, ITSELF, TOTAL = 0, 1, 2, 3
+N_LOWS = 4
 MANY = 2**31 - 1
 
 # Refusal bits.
@@ -142,8 +142,8 @@ def _summarise(s, task):
     `p_tally` has a line of domains per label key, for apart terms of others that are about the
     task (where `p_active`), then one per rule of its class: how many tasks the domain holds; for a
     spread rule -1 where no eligible node is in the domain. `p_lows` has a line a rule: a spread
-    rule's lowest count, its domain, the lowest in any other, how many domains count; whether the
-    task is one the rule is about; the sum over domains. Leaves in `p_barred` SPREAD_LABEL for nodes
+    rule's lowest count and how many domains count; whether the task is one the rule is about; the
+    sum over domains. Leaves in `p_barred` SPREAD_LABEL for nodes
     without a label that the class spreads over.
     """
     kind, labels, n, stride = s.t_class[task], s.t_labels[task], s.counts[ROWS], width(s)
@@ -223,27 +223,22 @@ def _spread_over(s, task, at_rule, line):
 
 @kernel
 def _find_lows(lows, at, tally, line, domains):
-    low, where, second, seen = MANY, -1, MANY, 0
+    low, seen = MANY, 0
     for d in range(domains):
-        many = tally[line + d]
-        if many < 0:
-            continue
-        seen += 1
-        if many < low:
-            low, where, second = many, d, low
-        elif many < second:
-            second = many
-    lows[at + LOW], lows[at + LOW_AT], lows[at + LOW_ELSEWHERE] = low, where, second
-    lows[at + SEEN] = seen
+        if tally[line + d] >= 0:
+            low = min(low, tally[line + d])
+            seen += 1
+    lows[at + LOW], lows[at + SEEN] = low, seen
 
 
 @kernel
 def _too_uneven(s, at_rule, lows, line, where):
-    """Whether one more task in the domain would differ too much from the emptiest domain."""
-    here = s.p_tally[line + where]
-    low = s.p_lows[lows + LOW_ELSEWHERE if s.p_lows[lows + LOW_AT] == where else lows + LOW]
-    if here >= 0:
-        low = min(low, here)
+    """Whether one more task in the domain would differ too much from the emptiest domain.
+
+    The emptiest takes one more under any skew, so it does not matter that LOW was found before
+    tasks of this domain were imagined gone.
+    """
+    here, low = s.p_tally[line + where], s.p_lows[lows + LOW]
     if s.p_lows[lows + SEEN] < s.p_rules[at_rule + DOMAINS]:
         low = 0
     return max(here, 0) + s.p_lows[lows + ITSELF] - low > s.p_rules[at_rule + SKEW]
@@ -333,7 +328,7 @@ def would_refuse(s, task, row):
 def imagine(s, task, other, row, step):
     """Imagine that `other` left the row (step -1) or came back (1), for rules of `task`.
 
-    Nothing but work space changes. Tasks of one row at a time: what is lowest elsewhere is known.
+    Nothing but work space changes. Tasks of one row at a time, and back before the next row.
     """
     kind, labels, stride = s.t_class[task], s.t_labels[task], width(s)
     keys, breadth = s.p_counts[N_KEYS], s.p_counts[BREADTH]
