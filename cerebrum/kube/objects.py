@@ -52,6 +52,16 @@ class Metadata(_Part, frozen=True):
     generate_name: str = ""
     owner_references: list[OwnerReference] | None = None
 
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or `name` where the kind has no namespaces."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def resourceVersion(self) -> str:  # noqa: N802  # the API's own name, which informers go by
+        """The same as `resource_version`."""
+        return self.resource_version
+
 
 class Object(Struct, rename="camel", omit_defaults=True, frozen=True, gc=False):
     """What all objects share."""

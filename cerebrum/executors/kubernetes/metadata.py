@@ -37,11 +37,30 @@ class Metadata(msgspec.Struct, omit_defaults=True, gc=False):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+class Identity(Protocol):
+    """What an informer has to know of an object: `Metadata`, or another struct that has it."""
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or `name` where the kind has no namespaces."""
+        ...
+
+    @property
+    def uid(self) -> str:
+        """Which of the objects that ever had this name."""
+        ...
+
+    @property
+    def resourceVersion(self) -> str:  # noqa: N802  # the API's own name
+        """Which version of it."""
+        ...
+
+
 class KubernetesObject(Protocol):
     """A msgspec Struct of some kind."""
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> Identity:
         """What the object says about itself."""
         ...
 
