@@ -58,7 +58,7 @@ class Metadata(_Part, frozen=True):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
-    def resourceVersion(self) -> str:  # noqa: N802  # the API's own name, which informers go by
+    def resourceVersion(self) -> str:  # the API's own name, which informers go by
         """The same as `resource_version`."""
         return self.resource_version
 

@@ -141,7 +141,9 @@ class Binder:
                 outcome = await self.bind(order)
             except Exception as bug:  # an order without an outcome would hold its room for ever
                 where = traceback.format_exc(limit=-5)
-                _log.error("bind_failed", pod=order.path, where=where)  # noqa: TRY400  # no locals
+                _log.error(
+                    "bind_failed", pod=order.path, where=where
+                )  # a log of locals could hold secrets
                 outcome = Outcome(Fate.REFUSED, message=f"{type(bug).__name__}: {bug}")
             finally:
                 self.in_flight -= 1

@@ -42,8 +42,9 @@ class Counters:
     `attempts` decisions about a pod, `unschedulable` those without a node; `binds`, `conflicts`
     (409), `elsewhere` (bound by somebody else), `gone`, `refused` outcomes of bind requests;
     `decision_s` time the policy took, `bind_s` from decision to the API server's answer,
-    `waited_s` from when we first saw a pod to its bind. Gauges (as of `PodScheduler.counted`): `queued`, `aside`, `assumed`,
-    `nominated`, `events_dropped`, `reports_waiting`, `stale_s` age of the oldest informer.
+    `waited_s` from when we first saw a pod to its bind. Gauges, as of `PodScheduler.counted`:
+    `queued`, `aside`, `assumed`, `nominated`, `nodes`, `pods`, `events_dropped`,
+    `reports_waiting`, `stale_s` age of the oldest informer.
     """
 
     attempts: int = 0

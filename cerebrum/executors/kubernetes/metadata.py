@@ -51,7 +51,7 @@ class Identity(Protocol):
         ...
 
     @property
-    def resourceVersion(self) -> str:  # noqa: N802  # the API's own name
+    def resourceVersion(self) -> str:  # the API's own name
         """Which version of it."""
         ...
 

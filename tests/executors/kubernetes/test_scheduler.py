@@ -285,6 +285,47 @@ def test_a_gang_starts_together_or_not_at_all() -> None:
     play(story)
 
 
+def test_a_gang_that_lost_a_member_waits_for_another() -> None:
+    async def story(api: FakeApi) -> None:
+        group = {"metadata": {"name": "g", "namespace": "default"}, "spec": {"minMember": 2}}
+        api.put("/apis/scheduling.x-k8s.io/v1alpha1/podgroups", group)
+        api.node("n1", cpu="1")
+        label = {"scheduling.x-k8s.io/pod-group": "g"}
+        for name in ("a", "b"):
+            api.pod(name, metadata={"labels": label})
+        async with scheduling(api):
+            await until(lambda: "nodes are available" in str(api.condition("b")))
+            api.remove("/api/v1/pods", "default/a")
+            await until(lambda: "1 of 2" in api.condition("b")["message"])
+            assert not api.where()["default/b"]
+            api.node("n2", cpu="1")
+            api.pod("c", metadata={"labels": label})
+            await until(lambda: all(api.where().values()))
+
+    play(story)
+
+
+def test_pods_that_keep_apart_get_nodes_of_their_own() -> None:
+    async def story(api: FakeApi) -> None:
+        for name in ("n1", "n2"):
+            api.node(name, cpu="8")
+        term = {
+            "labelSelector": {"matchLabels": {"app": "db"}},
+            "topologyKey": "kubernetes.io/hostname",
+        }
+        rule = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        for name in ("a", "b", "c"):
+            api.pod(name, cpu="1", metadata={"labels": {"app": "db"}},
+                    spec={"affinity": {"podAntiAffinity": rule}})  # fmt: skip
+        async with scheduling(api):
+            await until(lambda: sum(map(bool, api.where().values())) == 2)
+            left = next(key.split("/")[1] for key, node in api.where().items() if not node)
+            await until(lambda: "pod anti-affinity rules" in str(api.condition(left)))
+            assert len({node for node in api.where().values() if node}) == 2
+
+    play(story)
+
+
 def test_without_the_podgroup_kind_a_member_waits_and_others_do_not() -> None:
     async def story(api: FakeApi) -> None:
         api.node("n1")
@@ -386,9 +427,9 @@ def test_a_volume_that_waits_for_its_first_consumer_is_bound_before_the_pod() ->
             await until(lambda: claim["metadata"].get("annotations", {}).get(key) == "n1")
             await asyncio.sleep(0.1)
             assert api.where()["default/a"] == ""
-            api.put("/api/v1/persistentvolumes", {
-                "metadata": {"name": "pv"}, "status": {"phase": "Bound"},
-                "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}})  # fmt: skip
+            spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
+            made = {"metadata": {"name": "pv"}, "spec": spec, "status": {"phase": "Bound"}}
+            api.put("/api/v1/persistentvolumes", made)
             claim["spec"]["volumeName"], claim["status"]["phase"] = "pv", "Bound"
             claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"
             api.put(claims, claim)
