@@ -76,6 +76,23 @@ def test_a_pod_that_a_budget_protects_goes_last() -> None:
     play(story)
 
 
+def test_on_one_node_too_the_protected_pod_stays_though_it_matters_less() -> None:
+    async def story(api: FakeApi) -> None:
+        api.put("/apis/policy/v1/poddisruptionbudgets", {
+            "metadata": {"name": "b", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "db"}}},
+            "status": {"disruptionsAllowed": 0}})  # fmt: skip
+        api.node("n1", cpu="4")
+        running(api, "db", "n1", 1, labels={"app": "db"})
+        running(api, "web", "n1", 2, labels={"app": "web"})
+        api.pod("urgent", cpu="2", spec={"priority": 10})
+        async with scheduling(api):
+            await until(lambda: api.where().get("default/urgent"))
+            assert api.deletes == ["default/web"]
+
+    play(story)
+
+
 def test_no_more_pods_go_than_are_needed() -> None:
     async def story(api: FakeApi) -> None:
         api.node("n1", cpu="6")
