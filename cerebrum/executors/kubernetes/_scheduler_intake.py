@@ -131,9 +131,11 @@ class Intake:
 
     def take_all(self) -> None:
         """Everything there is, once."""
+        assert self._mirror is not None
         for key, item in self._watching.items("podgroups").items():
             self._put_group(key, item)
-        self.take_pods_again()
+        pods = list(self._watching.items("pods").items())
+        self._mirror.observe_all(self.facts(key, pod) for key, pod in pods)
 
     def take_pods_again(self) -> None:
         """Every pod anew: what is ours may have changed."""

@@ -88,6 +88,24 @@ class Mirror:
         elif held is not None and held.phase not in (Phase.BOUND, Phase.ADRIFT):
             self.forget(pod.uid)  # gated, being deleted, or another scheduler's
 
+    def observe_all(self, pods: Iterable[PodFacts]) -> None:
+        """As `observe` for each; the engine hears of new bound pods all at once."""
+        new: list[tuple[Held, int]] = []
+        for pod in pods:
+            if not pod.node or pod.terminal or pod.uid in self.held:
+                self.observe(pod)
+                continue
+            held = self.held[pod.uid] = Held(pod, Phase.ARRIVED)
+            row = self._locate(held, pod)
+            if row is not None:
+                new.append((held, row))
+            else:
+                self.on_settled(held, Phase.ARRIVED, "")
+        self._admit([held for held, _ in new])
+        for held, row in new:
+            self._sit(held, row)
+            self.on_settled(held, Phase.ARRIVED, "")
+
     def forget(self, uid: str, succeeded: bool = False) -> None:
         """A pod is gone, ended, or no longer ours."""
         held = self.held.pop(uid, None)
@@ -200,19 +218,27 @@ class Mirror:
 
     def _place(self, held: Held, pod: PodFacts) -> None:
         """Put a pod where the API server says that it is."""
+        row = self._locate(held, pod)
+        if row is not None:
+            self._admit([held])
+            self._sit(held, row)
+
+    def _locate(self, held: Held, pod: PodFacts) -> int | None:
+        """Note where a pod is; the row, None (and adrift) for a node that we do not see."""
         self.nodes.leave(held.node, pod.uid)
         held.pod, held.node = pod, pod.node
         self.nodes.enter(pod.node, pod.uid)
         row = self.nodes.row(pod.node)
-        if row is None:
-            held.phase = Phase.ADRIFT
-            return
-        self._admit([held])
-        held.phase = Phase.BOUND
-        held.gpus = pod.gpus or self.nodes.likely_gpus(row, pod.task_class.resources)
-        ways = pod.task_class.resources.cache_ways
-        self.recorded.tell(EventKind.BOUND, held.task, row, held.gpus, ways, value=1.0)
-        self.recorded.tell(EventKind.STARTED, held.task)
+        held.phase = Phase.ADRIFT if row is None else Phase.BOUND
+        return row
+
+    def _sit(self, held: Held, row: int) -> None:
+        """Tell the engine of a bind that is a fact."""
+        wants = held.pod.task_class.resources
+        held.gpus = held.pod.gpus or self.nodes.likely_gpus(row, wants)
+        tell = self.recorded.tell
+        tell(EventKind.BOUND, held.task, row, held.gpus, wants.cache_ways, value=1.0)
+        tell(EventKind.STARTED, held.task)
 
     def _end(self, held: Held, succeeded: bool = False) -> None:
         task, held.task = held.task, -1
