@@ -70,6 +70,7 @@ class Effects:
         mirror.on_wait = self._waits
         mirror.on_settled = self._settled
         mirror.on_gone = self._gone
+        mirror.on_unfit = self._unfit
 
     # -- what the mirror tells ------------------------------------------------------------------
 
@@ -101,6 +102,12 @@ class Effects:
         self.making_room.gone(held)
         self._shadow.forget(held)
         self._reporter.told_no_more(held.pod)
+
+    def _unfit(self, held: Held, why: str) -> None:
+        """The engine has no place for what a pod asks; a bound one is not counted then."""
+        self._counters.unreadable += 1
+        if not held.pod.node:
+            self._tell(held, why)
 
     # -- what the loop asks ---------------------------------------------------------------------
 

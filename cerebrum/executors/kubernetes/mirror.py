@@ -15,6 +15,7 @@ from cerebrum.executors.kubernetes._mirror_nodes import Nodes
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.recorded import RecordedEngine
 from cerebrum.model.cluster import Node
+from cerebrum.model.errors import InputError
 from cerebrum.model.events import EventKind, TaskState
 from cerebrum.model.tasks import Task
 
@@ -56,7 +57,7 @@ class Mirror:
     `on_wait` is called for one of ours that newly waits and may keep it aside by returning False;
     `on_settled` when the watch first shows a pod bound, with the phase it had with us before
     (ARRIVED: we did not know it) and the node we had chosen; `on_gone` when a pod is gone, has
-    ended, or is not ours any more.
+    ended, or is not ours any more; `on_unfit` when the engine cannot hold one, and why.
     """
 
     recorded: RecordedEngine
@@ -65,6 +66,7 @@ class Mirror:
     on_wait: Callable[[Held], bool] = lambda held: True
     on_settled: Callable[[Held, Phase, str], None] = lambda held, before, node: None
     on_gone: Callable[[Held], None] = lambda held: None
+    on_unfit: Callable[[Held, str], None] = lambda held, why: None
     held: dict[str, Held] = field(default_factory=dict[str, Held])
     by_task: dict[int, Held] = field(default_factory=dict[int, Held])
     _arrived: list[Held] = field(default_factory=list[Held])
@@ -195,9 +197,22 @@ class Mirror:
             self._ended = []
 
     def _admit(self, new: list[Held], group: str = "", need: int = 0) -> None:
+        """Tell the engine; of many, one that it cannot hold does not keep out the others."""
         waiting = [held for held in new if self.held.get(held.pod.uid) is held]
         if not waiting:
             return
+        try:
+            self._admit_together(waiting, group, need)
+        except InputError as problem:
+            if len(waiting) == 1 or group:
+                for held in waiting:
+                    held.phase = Phase.ADRIFT if held.pod.node else Phase.ASIDE
+                    self.on_unfit(held, str(problem))
+                return
+            for held in waiting:
+                self._admit([held])
+
+    def _admit_together(self, waiting: list[Held], group: str, need: int) -> None:
         tasks = [self._task(held.pod, group) for held in waiting]
         ids = self.recorded.admit(tasks, {group: need} if group else None)
         for held, task in zip(waiting, ids, strict=True):
@@ -234,6 +249,8 @@ class Mirror:
 
     def _sit(self, held: Held, row: int) -> None:
         """Tell the engine of a bind that is a fact."""
+        if held.task < 0:
+            return
         wants = held.pod.task_class.resources
         held.gpus = held.pod.gpus or self.nodes.likely_gpus(row, wants)
         tell = self.recorded.tell
@@ -312,6 +329,9 @@ class Mirror:
         if row is None:
             return
         self._admit([held])
+        held.phase = Phase.ASSUMED
+        if held.task < 0:
+            return
         held.gpus = self.nodes.likely_gpus(row, held.pod.task_class.resources)
         ways = held.pod.task_class.resources.cache_ways
         self.recorded.tell(EventKind.BOUND, held.task, row, held.gpus, ways, value=1.0)

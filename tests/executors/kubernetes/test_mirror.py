@@ -98,6 +98,21 @@ def test_a_buried_pod_does_not_rise_with_a_late_event() -> None:
     assert free_milli(mirror, "n1") == 4000
 
 
+def test_a_pod_the_engine_cannot_hold_keeps_no_other_out() -> None:
+    mirror = mirror_of(node("n1"))
+    told: list[str] = []
+    mirror.on_unfit = lambda held, why: told.append(held.pod.name)
+    many = tuple(f"model-{i}" for i in range(70))  # more GPU models than an engine tells apart
+    absurd = TaskClass(Resources(1000, 64, 1, 1000), gpu_models=many)
+    mirror.observe(pod("a"))
+    mirror.observe(replace(pod("absurd"), task_class=absurd))
+    mirror.observe(pod("b"))
+    mirror.observe_all([pod("c", node="n1"), replace(pod("d", node="n1"), task_class=absurd)])
+    assert decide_all(mirror) == ["uid-a", "uid-b"]
+    assert sorted(told) == ["absurd", "d"]
+    assert free_milli(mirror, "n1") == 1000
+
+
 @dataclass
 class World:
     """The truth, and a mirror that hears of it late: per pod in order, across pods in any order."""
