@@ -11,7 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from cerebrum.engine.compiled import kernel
-from cerebrum.engine.picking import best_row, why_nowhere
+from cerebrum.engine.peers import CHANGES, RULED, bar, count_peer, helped, peered
+from cerebrum.engine.picking import (
+    best_row,
+    fits_nowhere,
+    why_nowhere,
+    why_nowhere_among_peers,
+)
 from cerebrum.engine.placement import give_back, mix, take
 from cerebrum.engine.scoring import (
     DISCIPLINE,
@@ -47,7 +53,7 @@ SKIP, BLOCK_QUEUE, GIVE_UP = 0, 1, 2  # disciplines: what happens when a task fi
 
 # What `next_action` found: the queue position to go on from is in `found[POSITION]`.
 NOTHING, BINDS, REJECTS, WAITS = 0, 1, 2, 3
-WHAT, POSITION, TASK, REASON, N_BINDS = 0, 1, 2, 3, 4
+WHAT, POSITION, TASK, REASON, N_BINDS, HOPEFUL = 0, 1, 2, 3, 4, 5
 N_FOUND = 8
 
 
@@ -57,12 +63,36 @@ def place_one(s, m, task, draw, out):
     class_id = s.t_class[task]
     if m.failed_at[class_id] == s.counts[FREED]:
         return -1, 0  # nothing was freed since it last fitted nowhere
-    row = best_row(s, m, class_id, draw, out)
+    if peered(s, task):
+        return _place_among_peers(s, m, task, draw, out)
+    row = best_row(s, m, class_id, draw, out, False)
     tidy(s, m, out)
     if row < 0:
         m.failed_at[class_id] = s.counts[FREED]
         return -1, 0
     return row, evaluate(s, m, row, s.classes[class_id], draw, out)
+
+
+@kernel
+def _place_among_peers(s, m, task, draw, out):
+    """`place_one` for a task that rules about other tasks can keep away.
+
+    Its failure holds for its labels only, and only until anything the rules look at changes.
+    """
+    class_id, labels = s.t_class[task], s.t_labels[task]
+    known = m.failed_with[class_id]
+    same = known.labels == labels and known.changes == s.p_counts[CHANGES]
+    if same and known.freed == s.counts[FREED]:
+        return -1, 0
+    bar(s, task)
+    row = best_row(s, m, class_id, draw, out, True)
+    tidy(s, m, out)
+    if row >= 0:
+        return row, evaluate(s, m, row, s.classes[class_id], draw, out)
+    known.labels, known.changes, known.freed = labels, s.p_counts[CHANGES], s.counts[FREED]
+    if fits_nowhere(s, m, class_id, out):
+        m.failed_at[class_id] = s.counts[FREED]
+    return -1, 0
 
 
 @kernel
@@ -86,6 +116,7 @@ def place_gang(s, m, job, draw, out, rows, masks, tasks):
             break
         task_class = s.classes[s.t_class[task]]
         take(s.nodes[row], task_class, mask, task_class.cache_ways)
+        count_peer(s, task, row, 1)
         row_changed(s, row)
         tasks[placed], rows[placed], masks[placed] = task, row, mask
         placed += 1
@@ -94,10 +125,12 @@ def place_gang(s, m, job, draw, out, rows, masks, tasks):
     for i in range(placed):
         task_class = s.classes[s.t_class[tasks[i]]]
         give_back(s.nodes[rows[i]], task_class, masks[i], task_class.cache_ways)
+        count_peer(s, tasks[i], rows[i], -1)
         row_changed(s, rows[i])
     if not complete:
         for i in range(size):  # learnt while the gang held room: forget it
             m.failed_at[s.t_class[s.members[first + i]]] = -1
+            m.failed_with[s.t_class[s.members[first + i]]].freed = -1
         return 0
     return placed
 
@@ -114,8 +147,20 @@ def gang_is_here(s, job):
 
 
 @kernel
+def _gang_is_helped(s, job):
+    """Whether a bind of another task can make room for a member."""
+    for i in range(s.j_size[job]):
+        if helped(s, s.members[s.j_first[job] + i]):
+            return True
+    return False
+
+
+@kernel
 def next_action(s, m, position, found, rows, masks, tasks, out):
-    """Walk the queue from `position` to the first task about which there is something to do."""
+    """Walk the queue from `position` to the first task about which there is something to do.
+
+    Sets `found[HOPEFUL]` when it passes a task that a bind of another may help.
+    """
     now, discipline = s.clock[NOW], m.options[DISCIPLINE]
     found[WHAT] = NOTHING
     for at in range(position, s.counts[PENDING]):
@@ -142,9 +187,14 @@ def next_action(s, m, position, found, rows, masks, tasks, out):
         if placed:
             found[WHAT], found[N_BINDS] = BINDS, placed
             return
+        if found[HOPEFUL] == 0 and s.p_counts[RULED]:
+            found[HOPEFUL] = helped(s, task) if reason == 0 else _gang_is_helped(s, job)
         if discipline == GIVE_UP or not s.t_refused[task]:
             if reason == 0:
-                reason = why_nowhere(s, m, s.t_class[task], out)
+                if peered(s, task):
+                    reason = why_nowhere_among_peers(s, task)
+                else:
+                    reason = why_nowhere(s, m, s.t_class[task], out)
             found[WHAT] = REJECTS if discipline == GIVE_UP else WAITS
             found[REASON] = reason
             return
@@ -263,8 +313,11 @@ def run(state_handle, memo_handle, arrivals, end_s, end_task, cursor, limit, wor
             if found[WHAT] == NOTHING:
                 break
             s.counts[DECISIONS] += 1
-            # Room only shrinks while deciding, so what failed before `position` still fails.
+            # Room only shrinks while deciding, so what failed before `position` still fails:
+            # unless its rules want others near or spread, and this bind is what they wait for.
             position = found[POSITION]
+            if found[WHAT] == BINDS and found[HOPEFUL]:
+                position, found[HOPEFUL] = 0, 0
             now = s.clock[NOW]
             if found[WHAT] == REJECTS:
                 apply(s, now, REJECTED, found[TASK], -1, 0, found[REASON], 0, 0.0)

@@ -19,6 +19,7 @@ from cerebrum.engine import state as at
 from cerebrum.engine import transitions
 from cerebrum.engine.fleet import Fleet
 from cerebrum.engine.log import EventLog
+from cerebrum.engine.peer_views import admitted, refusals_of
 from cerebrum.engine.records import Records
 from cerebrum.engine.roster import Roster
 from cerebrum.engine.typical import has_gpus, typical_classes
@@ -53,7 +54,7 @@ class Engine:
         self.table = at.Table(counts=at.N_COUNTS, clock=1)
         self._records = Records()
         self.fleet = Fleet(self.table, self._records, scenario.cluster.nodes, reuse_rows)
-        self.roster = Roster(self.table, self._records, scenario.tasks)
+        self.roster = Roster(self.table, self._records, scenario.tasks, self.fleet.peers)
         self.table.grow("log", max(_LOG_START, 4 * len(scenario.tasks) + 16))
         self.table.state.counts[at.MAX_ATTEMPTS] = scenario.max_attempts
         self.table.state.clock[at.NOW] = -np.inf
@@ -318,6 +319,8 @@ class Engine:
             queue=self._queue,
             active=self._active,
             allowed=self._allowed,
+            admitted=self._admitted,
+            refusals=self._refusals,
             gang=self._gang,
             changed_since=self._changed_since,
         )
@@ -355,6 +358,12 @@ class Engine:
         s = self.table.state
         first = int(s.classes[class_id]["constraints"]) * int(s.counts[at.STRIDE])
         return s.forbidden[first : first + int(s.counts[at.ROWS])] == 0
+
+    def _admitted(self, task: int) -> NDArray[np.bool_]:
+        return self._allowed(int(self.table.state.t_class[task])) & admitted(self.table, task)
+
+    def _refusals(self, task: int) -> NDArray[np.int32]:
+        return refusals_of(self.table, task)
 
     def _gang(self, job: int) -> tuple[int, NDArray[np.int32]]:
         s = self.table.state

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cerebrum.engine import state as at
 from cerebrum.engine import transitions
+from cerebrum.engine._peer_tables import PeerTables
 from cerebrum.engine.filters import Masks
 from cerebrum.engine.looks import Looks
 from cerebrum.engine.records import Records
@@ -42,6 +43,8 @@ class Fleet:
         self.looks = Looks(self.nodes)
         self.masks = Masks(table, records.constraints, self.looks)
         self.masks.widen(len(nodes))
+        self.peers = PeerTables(table)
+        self.peers.see_nodes(self.nodes)
 
     def _load(self, nodes: Sequence[Node]) -> None:
         self._widen_rows(len(nodes))
@@ -122,6 +125,7 @@ class Fleet:
     def _look_again(self, row: int, node: Node) -> None:
         self.looks.changed(row)
         self.masks.judge_node(row, node)
+        self.peers.see_node(row)
         self._table.state.cordoned[row] = not node.schedulable
 
     def _forget_place(self, row: int) -> None:

@@ -76,11 +76,12 @@ class Incremental:
             return NOTHING
         key = (columns.started_s[running], -columns.priority[running], columns.row[running])
         running = running[np.lexsort(key)]
-        lowest, tried = int(columns.priority[running].min()), set[tuple[int, int]]()
+        lowest, tried = int(columns.priority[running].min()), set[tuple[int, ...]]()
         victim = np.zeros(len(running), np.int8)
         for task in snapshot.pending:
             job, priority = int(columns.job_id[task]), int(columns.priority[task])
-            kind = int(columns.class_id[task]), priority
+            labels = int(snapshot.state.state.t_labels[task])
+            kind = int(columns.class_id[task]), priority, labels
             gang = job >= 0 and snapshot.gang(job)[0] > 1
             if priority <= lowest or gang or kind in tried:
                 continue
@@ -105,15 +106,16 @@ class Incremental:
     # -- explaining -------------------------------------------------------------------------
 
     def explain(self, snapshot: Snapshot, task: int) -> Explanation:
-        """Refusals and scores of every node for `task`, as if it were decided now."""
+        """Refusals and scores of every node there for `task`, as if it were decided now."""
         handle, out = self.memo_handle(snapshot), np.zeros(max(1, len(self.scores)))
+        by_row = snapshot.refusals(task)
         refused: dict[int, int] = {}
         raws: dict[int, tuple[float, ...]] = {}
         for row in range(len(snapshot.nodes)):
-            bits = int(kernels.node_scores(snapshot.state.handle, handle, task, row, out))
-            if bits:
-                refused[row] = bits
-            else:
+            if by_row[row] > 0:
+                refused[row] = int(by_row[row])
+            elif by_row[row] == 0:
+                kernels.node_scores(snapshot.state.handle, handle, task, row, out)
                 raws[row] = tuple(float(v) for v in out)
         rows = self._tabulate(raws, refused)
         best = max((r.total for r in rows if not r.refusals), default=NOT)

@@ -32,7 +32,7 @@ NORMALIZERS = {"none": 0, "minmax": 1, "max": 2, "max-reversed": 3}
 MEMO_BYTES = 256 * 2**20  # what a policy may remember; more task classes than fit are evicted
 
 # What entries of arrays that grow are before anything is known.
-_PER_CLASS = {"shape_of": 0, "failed_at": -1}
+_PER_CLASS = {"shape_of": 0, "failed_at": -1, "failed_with": -1}
 _PER_SHAPE = {"shapes": 0, "slot_of": -1}
 _PER_SLOT = {
     "raw": 0,

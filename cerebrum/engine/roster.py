@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cerebrum.engine import state as at
 from cerebrum.engine import transitions
+from cerebrum.engine._peer_tables import PeerTables
 from cerebrum.engine.jobs import Jobs
 from cerebrum.engine.records import Records
 from cerebrum.model.errors import InputError, InvalidEvent
@@ -36,8 +37,10 @@ class Roster:
     `requested_s` (what a policy may know), `preemptible`, `labels_id` into `label_sets`.
     """
 
-    def __init__(self, table: at.Table, records: Records, tasks: TaskTable) -> None:
-        self._table, self._records = table, records
+    def __init__(
+        self, table: at.Table, records: Records, tasks: TaskTable, peers: PeerTables
+    ) -> None:
+        self._table, self._records, self._peers = table, records, peers
         self.names: Sequence[str] = tasks.names  # a list once there is `_ids`
         self._ids: dict[str, int] | None = None  # made once somebody is admitted
         self._vacant: list[int] = []  # a heap of ids
@@ -50,6 +53,7 @@ class Roster:
         self.jobs = Jobs(table, tasks)
         self.own: dict[str, NDArray[Any]] = {n: np.zeros(0, dtype) for n, dtype in _OWN.items()}
         table.replace(classes=records.classes(tasks.classes))
+        peers.add_classes(tasks.classes)
         table.state.counts[at.CLASSES] = len(tasks.classes)
         self._widen(len(tasks))
         self._write(slice(0, len(tasks)), tasks, tasks.class_id, tasks.job_id, tasks.labels_id)
@@ -113,6 +117,7 @@ class Roster:
                 self._classes[task_class] = len(self.classes)
                 self.classes.append(task_class)
             self._table.state.counts[at.CLASSES] = len(self.classes)
+            self._peers.add_classes(new)
         return np.array([self._classes[c] for c in classes], np.int32)
 
     def _label_id(self, labels: TaskLabels) -> int:
@@ -156,6 +161,8 @@ class Roster:
         self.own["requested_s"][where] = np.where(unsaid, tasks.duration_s, tasks.requested_s)
         self.own["preemptible"][where] = tasks.preemptible
         self.own["labels_id"][where] = labels_id
+        labels = self._peers.add_labels(tasks.label_sets)[tasks.labels_id]
+        self._table.state.t_labels[where] = labels
 
     # -- going --------------------------------------------------------------------------------
 

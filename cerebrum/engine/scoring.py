@@ -38,7 +38,8 @@ class Memo(NamedTuple):
     m x 2 x 16, how many nodes a reason refuses and how many it alone refuses; `best` m x blocks,
     the block maximum of `raw` (only when the sum is kept); `slot_of` a shape's slot (-1: none),
     `shape_in` the reverse; `used` when a slot was last wanted; `version` how far a slot is up to
-    date; `failed_at` FREED when a class last fitted nowhere; `seen` and `seen_row` a hash table of
+    date; `failed_at` FREED when a class last fitted nowhere, `failed_with` when a task with these
+    labels did because of rules about other tasks; `seen` and `seen_row` a hash table of
     node states; `scorers` addresses, with `weights`, `normal` and `constant` (what normalising
     gives when all are equal) one a scorer; `truncate` 1 to cut scores to whole numbers; `scratch`
     two node records; `options` see below; `total` n, work space.
@@ -55,6 +56,7 @@ class Memo(NamedTuple):
     used: np.ndarray
     version: np.ndarray
     failed_at: np.ndarray
+    failed_with: np.ndarray
     seen: np.ndarray
     seen_row: np.ndarray
     scorers: np.ndarray
@@ -67,10 +69,13 @@ class Memo(NamedTuple):
     options: np.ndarray
 
 
+FAILURE = np.dtype([("labels", "i8"), ("changes", "i8"), ("freed", "i8")])
+
 MEMO_DTYPES: dict[str, Any] = {
     "shape_of": np.int32, "shapes": TASK, "raw": np.float64, "refused": np.int16,
     "tally": np.int32, "best": np.float64, "slot_of": np.int32, "shape_in": np.int32,
-    "used": np.int64, "version": np.int64, "failed_at": np.int64, "seen": np.int64,
+    "used": np.int64, "version": np.int64, "failed_at": np.int64, "failed_with": FAILURE,
+    "seen": np.int64,
     "seen_row": np.int32, "scorers": np.int64, "weights": np.float64, "normal": np.int64,
     "constant": np.float64, "truncate": np.int64, "scratch": NODE, "total": np.float64,
     "options": np.int64,

@@ -25,6 +25,7 @@ class State(NamedTuple):
     `t_*` one entry a task, `j_*` one a job; members of job j are
     `members[j_first[j] : j_first[j] + j_size[j]]`. `changed` ring of changed rows, `changed_at` the
     version of a row's latest change. `log` the event log. `counts` see the constants below.
+    `t_labels` a task's label set. `p_*` are the rules about other tasks, explained in `peers`.
     """
 
     nodes: np.ndarray
@@ -59,6 +60,28 @@ class State(NamedTuple):
     log: np.ndarray
     counts: np.ndarray
     clock: np.ndarray
+    t_labels: np.ndarray
+    p_counts: np.ndarray
+    p_rules: np.ndarray
+    p_first: np.ndarray
+    p_size: np.ndarray
+    p_demand: np.ndarray
+    p_matched: np.ndarray
+    p_about: np.ndarray
+    p_clashing: np.ndarray
+    p_links: np.ndarray
+    p_domain: np.ndarray
+    p_domains: np.ndarray
+    p_term_key: np.ndarray
+    p_selected: np.ndarray
+    p_holders: np.ndarray
+    p_held: np.ndarray
+    p_ports: np.ndarray
+    p_names: np.ndarray
+    p_active: np.ndarray
+    p_tally: np.ndarray
+    p_lows: np.ndarray
+    p_barred: np.ndarray
 
 
 DTYPES: dict[str, Any] = {
@@ -70,7 +93,12 @@ DTYPES: dict[str, Any] = {
     "t_duration": np.float64, "t_started": np.float64, "t_not_before": np.float64,
     "j_gang": np.int32, "j_first": np.int32, "j_size": np.int32, "members": np.int32,
     "pending": np.int32, "changed": np.int32, "log": EVENT, "counts": np.int64,
-    "clock": np.float64,
+    "clock": np.float64, "t_labels": np.int32, "p_counts": np.int64, "p_rules": np.int32,
+    "p_first": np.int32, "p_size": np.int32, "p_demand": np.uint8, "p_matched": np.int32,
+    "p_about": np.int32, "p_clashing": np.int32, "p_links": np.int32, "p_domain": np.int32,
+    "p_domains": np.int32, "p_term_key": np.int32, "p_selected": np.int32,
+    "p_holders": np.int32, "p_held": np.int32, "p_ports": np.int32, "p_names": np.int32,
+    "p_active": np.uint8, "p_tally": np.int32, "p_lows": np.int64, "p_barred": np.int32,
 }  # fmt: skip
 
 # Places in `counts`.

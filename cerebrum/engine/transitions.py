@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cerebrum.engine.compiled import kernel
+from cerebrum.engine.peers import CHANGES, bar, count_peer, peered
 from cerebrum.engine.placement import fits, fragmentation, give_back, observed_gpus, take
 from cerebrum.engine.state import (
     FREED,
@@ -38,7 +39,7 @@ IS_UNKNOWN, IS_BLOCKED, IS_PENDING, IS_BOUND, IS_RUNNING = 0, 1, 2, 3, 4
 IS_SUCCEEDED, IS_FAILED, IS_REJECTED, IS_CANCELLED = 5, 6, 7, 8
 VACANT = -1  # no task holds the id
 
-OK, WRONG_STATE, NO_ROOM, NO_ROW, BAD_GPUS, PAST, FORBIDDEN = 0, 1, 2, 3, 4, 5, 6
+OK, WRONG_STATE, NO_ROOM, NO_ROW, BAD_GPUS, PAST, FORBIDDEN, BY_PEERS = 0, 1, 2, 3, 4, 5, 6, 7
 ERRORS = {
     WRONG_STATE: "the task's state does not allow it",
     NO_ROOM: "the node has no room for the task",
@@ -46,6 +47,7 @@ ERRORS = {
     BAD_GPUS: "the GPUs do not match the request or what is free",
     PAST: "it lies before the last event",
     FORBIDDEN: "the node's labels or taints keep the task away",
+    BY_PEERS: "rules about other tasks, ports or exclusive claims keep the task away",
 }
 
 
@@ -146,6 +148,10 @@ def bind(s, task, row, gpus, ways):
         return NO_ROOM
     if not gpus_free(s.nodes[row], task_class, gpus):
         return BAD_GPUS
+    if peered(s, task):
+        bar(s, task)
+        if s.p_barred[row]:
+            return BY_PEERS
     _occupy(s, task, row, gpus, ways)
     return OK
 
@@ -167,6 +173,7 @@ def observe(s, task, row, gpus, ways):
 def _occupy(s, task, row, gpus, ways):
     """The task is on the node from now on."""
     take(s.nodes[row], s.classes[s.t_class[task]], gpus, ways)
+    count_peer(s, task, row, 1)
     row_changed(s, row)
     s.t_row[task], s.t_gpus[task], s.t_ways[task] = row, gpus, ways
     s.t_attempts[task] += 1
@@ -180,6 +187,7 @@ def release(s, task):
     """Give a bound or running task's resources back to its node."""
     row = s.t_row[task]
     give_back(s.nodes[row], s.classes[s.t_class[task]], s.t_gpus[task], s.t_ways[task])
+    count_peer(s, task, row, -1)
     row_changed(s, row)
     s.counts[FREED] += 1
     s.counts[RUNNING] -= 1
@@ -313,7 +321,9 @@ def take_again(handle, row):
 @kernel
 def touch_row(handle, row):
     """`row_changed` for Python, after a node event."""
-    row_changed(unpack_state(handle), row)
+    s = unpack_state(handle)
+    row_changed(s, row)
+    s.p_counts[CHANGES] += 1
 
 
 @kernel

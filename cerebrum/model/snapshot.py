@@ -44,7 +44,10 @@ class Snapshot:
     order; `tasks` columns by task id; `classes` TASK[classes]; `typical` TASK[m] for
     fragmentation; `topology` label ids per row for zone, rack and server (-1: no label); `key`
     seeds a policy's random draws; `version` counts changes of node rows; `signals` and `forecasts`
-    by name. `state` is the engine's own table, for compiled policies.
+    by name. `state` is the engine's own table, for compiled policies. `allowed(class)` bool[rows]:
+    nodes whose labels and taints admit the class; `admitted(task)` bool[rows]: and which rules
+    about other tasks admit the task to; `refusals(task)` int32[rows]: every `Refusal` bit of each
+    node, -1 for a node that is gone.
     """
 
     time_s: float
@@ -65,6 +68,8 @@ class Snapshot:
     queue: Callable[[], NDArray[np.int32]] = field(repr=False)
     active: Callable[[], NDArray[np.int32]] = field(repr=False)
     allowed: Callable[[int], NDArray[np.bool_]] = field(repr=False)
+    admitted: Callable[[int], NDArray[np.bool_]] = field(repr=False)
+    refusals: Callable[[int], NDArray[np.int32]] = field(repr=False)
     gang: Callable[[int], tuple[int, NDArray[np.int32]]] = field(repr=False)
     changed_since: Callable[[int], NDArray[np.int32] | None] = field(repr=False)
 

@@ -57,9 +57,18 @@ class BatchPolicy(ABC):
 
 
 def gangs_first(room: Room, waiting: list[Unit]) -> tuple[list[Bind], list[int]]:
-    """Gangs that fit are placed as they come; the rest of the queue is single tasks."""
-    binds = [bind for unit in waiting if len(unit) > 1 for bind in room.place(unit)]
-    return binds, [unit[0] for unit in waiting if len(unit) == 1]
+    """Gangs that fit are placed as they come; the rest of the queue is single tasks.
+
+    So are tasks that rules about other tasks concern: a plan of many at once cannot keep those.
+    """
+    alone = [len(unit) == 1 and not room.ruled(unit[0]) for unit in waiting]
+    binds = [
+        bind
+        for unit, single in zip(waiting, alone, strict=True)
+        if not single
+        for bind in room.place(unit)
+    ]
+    return binds, [unit[0] for unit, single in zip(waiting, alone, strict=True) if single]
 
 
 def _wakes(snapshot: Snapshot) -> bool:

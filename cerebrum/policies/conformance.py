@@ -17,8 +17,10 @@ from collections.abc import Callable, Sequence
 from cerebrum.engine.engine import Engine
 from cerebrum.engine.incremental import Incremental, Rules
 from cerebrum.model.cluster import Cluster, Node, Taint
+from cerebrum.model.constraints import Requirement
 from cerebrum.model.decisions import Action, Bind
 from cerebrum.model.events import Event, EventKind, TaskState
+from cerebrum.model.peers import HostPort, PeerRules, PeerSelector, PeerTerm, Spread, TaskLabels
 from cerebrum.model.protocols import Explains, Policy
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
@@ -118,6 +120,14 @@ def gangs(factory: Factory) -> None:
         raise ConformanceError("a gang of three that fits is not bound in one decision")
 
 
+def rules_about_others(factory: Factory) -> None:
+    """Replicas apart, even over racks, or side by side; ports; a claim that one may hold."""
+    trial = Trial(neighbours(), factory()).run()
+    for task, state in zip(trial.tasks, trial.states(), strict=True):
+        if state not in (TaskState.SUCCEEDED, TaskState.REJECTED):
+            raise ConformanceError(f"task {task.name!r} has a place but ended {state.name}")
+
+
 def alike_gpus(factory: Factory) -> None:
     """Which GPU of a node is in use changes no score. Only for policies that explain."""
     tasks = [
@@ -144,7 +154,7 @@ CHECKS: dict[str, Callable[[Factory], None]] = {
     check.__name__: check
     for check in (
         never_infeasible, deterministic, node_order, finite_scores, empty_cluster, full_cluster,
-        one_node, no_tasks, gangs, alike_gpus,
+        one_node, no_tasks, gangs, rules_about_others, alike_gpus,
     )
 }  # fmt: skip
 """The checks by name, in the order they run."""
@@ -178,6 +188,34 @@ def busy_day() -> Scenario:
         for i in range(60)
     ]
     return _scenario(nodes, tasks, {"pair": 2})
+
+
+def neighbours() -> Scenario:
+    """Six nodes on three racks and 42 tasks with rules about each other; all can run in turn."""
+    kinds = {
+        "cache": PeerRules(apart=(PeerTerm(_app("cache"), "server"),)),
+        "web": PeerRules(spread=(Spread(_app("web"), "rack"),)),
+        "crew": PeerRules(near=(PeerTerm(_app("crew"), "rack"),)),
+        "edge": PeerRules(ports=(HostPort(443),)),
+        "writer": PeerRules(exclusive=("disk",)),
+        "plain": PeerRules(),
+    }
+    tasks = [
+        Task(
+            f"{app}{i:02}",
+            TaskClass(Resources(500 + 700 * (i % 3), 512), peers=kinds[app]),
+            submit_s=float(2 * (i // 4)),
+            duration_s=float(4 + i * 7 % 20),
+            job="pair" if i in (7, 13) else "",
+            labels=TaskLabels(labels=(("app", app),)),
+        )
+        for i, app in enumerate(list(kinds) * 7)
+    ]
+    return _scenario(_nodes(6), tasks, {"pair": 2})
+
+
+def _app(app: str) -> PeerSelector:
+    return PeerSelector((Requirement("app", "In", (app,)),), ("default",))
 
 
 def _nodes(count: int) -> list[Node]:

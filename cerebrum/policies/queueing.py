@@ -132,7 +132,7 @@ class QueuePolicy:
         for _, unit in sorted(queue[1:]):
             if not all(in_time[task] for task in unit):
                 continue
-            shape = tuple(room.class_of(task) for task in unit)
+            shape = tuple(room.kind_of(task) for task in unit)
             if shape in failed:
                 continue
             found = room.place(unit)

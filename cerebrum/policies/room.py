@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cerebrum.engine.compiled import Scorer, call_scorer, kernel
 from cerebrum.engine.incremental import GPU_RULES
+from cerebrum.engine.peer_views import ImaginedPeers
 from cerebrum.engine.placement import (
     choose_gpus,
     fits,
@@ -111,24 +112,41 @@ class Room:
         self._rule = GPU_RULES["best" if gpus == "score" else gpus]
         self._score = score
         self._open: dict[int, NDArray[np.bool_]] = {}
+        self._peers = ImaginedPeers(snapshot.state)
         self._scratch = self.nodes[:1].copy()
 
     def class_of(self, task: int) -> int:
         """The class of a task."""
         return int(self.snapshot.tasks.class_id[task])
 
-    def open_to(self, class_id: int) -> NDArray[np.bool_]:
-        """Nodes that take new tasks and whose labels and taints admit the class: bool[rows]."""
+    def ruled(self, task: int) -> bool:
+        """Whether rules about other tasks can keep the task away: its class says too little.
+
+        Such a task is placed by itself: where it may go depends on each bind before it.
+        """
+        return self._peers.concerns(task)
+
+    def kind_of(self, task: int) -> int:
+        """A number that tasks share if one fits nowhere when another did: the class, if it can."""
+        return -1 - int(task) if self.ruled(task) else self.class_of(task)
+
+    def open_to(self, class_id: int, task: int | None = None) -> NDArray[np.bool_]:
+        """Nodes that take new tasks and whose labels and taints admit the class: bool[rows].
+
+        With a `task`, also only those which rules about other tasks leave to it, here and below.
+        """
+        if task is not None and self.ruled(task):
+            return self.open_to(class_id) & self._peers.admitted(task)
         found = self._open.get(class_id)
         if found is None:
             found = self.snapshot.usable & self.snapshot.allowed(class_id)
             self._open[class_id] = found
         return found
 
-    def fitting(self, class_id: int) -> NDArray[np.bool_]:
+    def fitting(self, class_id: int, task: int | None = None) -> NDArray[np.bool_]:
         """Nodes the class fits on now: bool[rows]."""
         out = np.zeros(len(self.nodes), np.bool_)
-        _fitting(self.nodes, self.open_to(class_id), self.snapshot.classes, class_id, out)
+        _fitting(self.nodes, self.open_to(class_id, task), self.snapshot.classes, class_id, out)
         return out
 
     def copies(
@@ -142,9 +160,9 @@ class Room:
         _copies(self.nodes, open_, classes, class_id, most, self._rule, self._scratch, out)
         return out
 
-    def pick(self, class_id: int, score: Scorer | None = None) -> int:
+    def pick(self, class_id: int, score: Scorer | None = None, task: int | None = None) -> int:
         """The node for one more task of the class; -1 if it fits nowhere."""
-        open_, classes = self.open_to(class_id), self.snapshot.classes
+        open_, classes = self.open_to(class_id, task), self.snapshot.classes
         chosen = score or self._score
         if chosen is None:
             return int(_first(self.nodes, open_, classes, class_id))
@@ -163,6 +181,7 @@ class Room:
             self.nodes, self.snapshot.classes, class_id, int(row), self.snapshot.typical,
             self._rule, self.snapshot.key, counter,
         )  # fmt: skip
+        self._peers.count(task, row, 1)
         ways = int(self.snapshot.classes["cache_ways"][class_id])
         return Bind(int(task), int(row), int(gpus), ways)
 
@@ -170,12 +189,13 @@ class Room:
         """Free what a task holds: a plan taken back, or a running task imagined to end."""
         classes, typical = self.snapshot.classes, self.snapshot.typical
         _give_back(self.nodes, classes, self.class_of(task), int(row), typical, int(gpus))
+        self._peers.count(task, row, -1)
 
     def place(self, tasks: Sequence[int]) -> list[Bind]:
         """All of the tasks or none: the binds, and their room taken; empty if one does not fit."""
         binds: list[Bind] = []
         for task in tasks:
-            row = self.pick(self.class_of(task))
+            row = self.pick(self.class_of(task), task=task)
             if row < 0:
                 self.undo(binds)
                 return []
@@ -194,7 +214,9 @@ class Room:
         _reasons(self.nodes, open_, self.snapshot.classes, class_id, bits)
         bits[~self.snapshot.allowed(class_id)] = int(Refusal.SELECTOR)
         bits[~self.snapshot.usable] = int(Refusal.UNSCHEDULABLE)
-        counts = [(int((bits == 1 << b).sum()), int(((bits >> b) & 1).sum())) for b in range(12)]
+        if self.ruled(task):
+            bits |= self._peers.coarse(task)
+        counts = [(int((bits == 1 << b).sum()), int(((bits >> b) & 1).sum())) for b in range(15)]
         if not any(every for _, every in counts):
             return int(Refusal.NO_NODE)
-        return 1 << max(range(12), key=lambda b: (counts[b], -b))
+        return 1 << max(range(15), key=lambda b: (counts[b], -b))

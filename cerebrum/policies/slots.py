@@ -45,7 +45,7 @@ class Slots(BatchPolicy):
         for unit in waiting:
             if self._starts and len(binds) >= self._starts:
                 break
-            shape = tuple(room.class_of(task) for task in unit)
+            shape = tuple(room.kind_of(task) for task in unit)
             found = [] if shape in failed else self._place(room, unit)
             if not found:
                 failed.add(shape)
@@ -55,7 +55,7 @@ class Slots(BatchPolicy):
     def _place(self, room: Room, unit: Unit) -> list[Bind]:
         binds: list[Bind] = []
         for task in unit:
-            fitting = room.fitting(room.class_of(task))
+            fitting = room.fitting(room.class_of(task), task)
             if not fitting.any():
                 room.undo(binds)
                 return []

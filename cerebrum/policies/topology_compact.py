@@ -43,7 +43,7 @@ class TopologyCompact(BatchPolicy):
         binds: list[Bind] = []
         failed: set[tuple[int, ...]] = set()
         for unit in waiting:
-            shape = tuple(room.class_of(task) for task in unit)
+            shape = tuple(room.kind_of(task) for task in unit)
             if shape in failed:
                 continue
             first = unit[0]
@@ -58,7 +58,7 @@ class TopologyCompact(BatchPolicy):
         if score is None:
             gpus = room.snapshot.classes["gpu_count"][room.class_of(task)]
             score = get_scorer("fgd" if gpus and len(room.snapshot.typical) else "best-fit")
-        row = room.pick(room.class_of(task), score)
+        row = room.pick(room.class_of(task), score, task)
         return [room.bind(task, row)] if row >= 0 else []
 
 
@@ -108,6 +108,10 @@ def _fill(room: Room, tasks: list[int], within: NDArray[np.bool_]) -> list[Bind]
         same = [task for task in tasks if room.class_of(task) == kind]
         while same:
             copies = room.copies(kind, len(same), within)
+            if any(
+                room.ruled(task) for task in same
+            ):  # one at a time: where the next may go depends on this one
+                copies = np.minimum(copies, 1) * room.open_to(kind, same[0])
             used = np.isin(np.arange(len(copies)), [bind.row for bind in binds])
             row = int(np.lexsort((~used, -copies))[0])  # most copies, then a node already used
             if not copies[row]:

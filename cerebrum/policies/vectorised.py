@@ -52,7 +52,7 @@ class Vectorised:
         room = Room(snapshot, self._gpus)
         failed: set[tuple[int, ...]] = set()
         for unit in units(snapshot):
-            shape = tuple(room.class_of(task) for task in unit)
+            shape = tuple(room.kind_of(task) for task in unit)
             if shape not in failed:
                 decision = self._place(snapshot, room, unit)
                 if decision:
@@ -77,7 +77,7 @@ class Vectorised:
         return Decision(tuple(binds))
 
     def _pick(self, snapshot: Snapshot, room: Room, task: int) -> int:
-        fitting = room.fitting(room.class_of(task))
+        fitting = room.fitting(room.class_of(task), task)
         if not fitting.any():
             return -1
         scores = np.where(fitting, self._checked(snapshot, task), -np.inf)
