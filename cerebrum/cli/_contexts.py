@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 Server = Annotated[
-    str | None, typer.Option("--server", envvar="CEREBRUM_SERVER", help="Address of a controller.")
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="CEREBRUM_SERVER",
+        help="Address of a controller, or of its replicas with commas between them.",
+    ),
 ]
 ContextName = Annotated[
     str | None,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from cerebrum.cli._output import Output, aligned, emit
 from cerebrum.cli._progress import say, watched
-from cerebrum.cli.submit import ENDED
 from cerebrum.cli.up import overview
 
 if TYPE_CHECKING:
@@ -85,12 +84,14 @@ def _submit_jobs(client: CerebrumClient) -> str:
 
 def _watch(federation: LocalFederation, client: CerebrumClient, ids: Sequence[str]) -> None:
     """Wait until all have ended, with a live table where somebody looks."""
+    from cerebrum.services.wire import TERMINAL
+
     deadline = time.monotonic() + LIMIT_S
 
     def going_on() -> bool:
         federation.check()
         return (
-            any(client.workflow(id)["state"] not in ENDED for id in ids)
+            any(client.workflow(id)["state"] not in TERMINAL for id in ids)
             and time.monotonic() < deadline
         )
 

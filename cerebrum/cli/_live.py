@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "nodes": ("name", "cluster", "cpu_milli", "memory_mib", "gpu_count", "speed", "schedulable"),
     "assignments": ("id", "workflow", "part", "cluster", "generation", "state", "tasks"),
     "events": ("seq", "age", "kind", "workflow", "task", "cluster"),
+    "quotas": ("tenant", "tasks", "limit", "max_tasks"),
 }
 """What `get KIND` shows as a table; `-o wide` and the other forms show everything."""
 
@@ -66,9 +67,14 @@ def events(client: CerebrumClient, filters: Mapping[str, Any]) -> list[dict[str,
     return [{**row, "age": age(row["unix_s"])} for row in rows]
 
 
+def quotas(client: CerebrumClient, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """By tenant."""
+    return list(client.quotas())
+
+
 KINDS: dict[str, Rows] = {
     "workflows": workflows, "tasks": tasks, "clusters": clusters, "nodes": nodes,
-    "assignments": assignments, "events": events,
+    "assignments": assignments, "events": events, "quotas": quotas,
 }  # fmt: skip
 
 

@@ -62,12 +62,12 @@ def logs(
     context: _contexts.ContextName = None,
 ) -> None:
     """Print what a task wrote, as it is."""
-    from cerebrum.cli.submit import ENDED
+    from cerebrum.services.wire import TERMINAL
 
     offset = 0
     with _contexts.client(server, context) as client:
         while True:
-            ended = client.task(task)["state"] in ENDED if follow else True
+            ended = client.task(task)["state"] in TERMINAL if follow else True
             while text := client.logs(task, stream.value, offset, run):
                 sys.stdout.buffer.write(text)
                 sys.stdout.buffer.flush()

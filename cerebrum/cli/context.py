@@ -39,7 +39,9 @@ def list_(output: options.Form = Output.TABLE) -> None:
 
 def add(
     name: Name,
-    server: Annotated[str, typer.Option("--server", help="Address of the controller.")],
+    server: Annotated[
+        str, typer.Option("--server", help="Address of the controller, or several with commas.")
+    ],
     token_file: Annotated[
         Path | None, typer.Option(help="File that holds the token; - reads it from stdin.")
     ] = None,

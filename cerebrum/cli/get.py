@@ -26,6 +26,7 @@ class Kind(StrEnum):
     NODES = "nodes"
     ASSIGNMENTS = "assignments"
     EVENTS = "events"
+    QUOTAS = "quotas"
 
 
 def register(app: typer.Typer, line: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from cerebrum.services.client import CerebrumClient
     from cerebrum.services.wire import WorkflowSpec
 
-ENDED = ("succeeded", "failed", "cancelled", "rejected")
 POLL_S = 0.5
 
 
@@ -74,36 +72,30 @@ def load_spec(file: str, changes: dict[str, Any]) -> WorkflowSpec:
     """The submission in a file of any format, with some fields set. Raises `InputError`."""
     from pydantic import ValidationError
 
-    from cerebrum.services.api.submissions import spec_of
+    from cerebrum.services.api.problems import MalformedBody
+    from cerebrum.services.api.submissions import parse, spec_of
     from cerebrum.services.wire import WorkflowSpec
     from cerebrum.traces import workflows
 
     try:
-        if _native(file):
-            spec = WorkflowSpec.model_validate_json(Path(file).read_bytes())
-        else:
-            spec = spec_of(workflows.read_workflow(file))
-        return WorkflowSpec.model_validate({**spec.model_dump(), **changes})
+        made = workflows.generated(file)
+        spec = parse(workflows.read_data(file), source=file) if made is None else spec_of(made)
+        # Only what is changed is checked again: the tasks may be many.
+        return WorkflowSpec.model_validate(dict(spec) | changes) if changes else spec
+    except MalformedBody as problem:
+        raise ConfigError(problem.detail).at(file) from None
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise ConfigError(f"not recognised as a workflow: {first['msg']}").at(file) from None
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(first["msg"]).at(file, field=where or None) from None
-
-
-def _native(file: str) -> bool:
-    """Whether a file is our own JSON: none of the other formats claims it."""
-    from cerebrum.traces import workflows
-
-    path = Path(file)
-    if not path.is_file() or path.suffix.lower() not in (".json", ""):
-        return False
-    data = path.read_bytes()
-    return not any(workflows.load_format(name).sniff(data) for name in workflows.FORMATS)
 
 
 def wait_for(client: CerebrumClient, id: str, timeout_s: float) -> dict[str, Any]:
     """The workflow once it has ended, with a progress bar. Raises `ConfigError` after the time."""
     from cerebrum.services.errors import Unreachable
+    from cerebrum.services.wire import TERMINAL
 
     deadline = time.monotonic() + timeout_s
     with bar(id, 1) as advance:
@@ -117,7 +109,7 @@ def wait_for(client: CerebrumClient, id: str, timeout_s: float) -> dict[str, Any
                 time.sleep(2.0)
                 continue
             advance(found["tasks"] - found["unended"], found["tasks"])
-            if found["state"] in ENDED:
+            if found["state"] in TERMINAL:
                 return found
             if time.monotonic() > deadline:
                 raise ConfigError(f"{id} is {found['state']} after {timeout_s:g} s; it goes on").at(

@@ -145,9 +145,19 @@ def upward_rank(
 
     HEFT's priority. `cluster_of_task` as in `mean_costs`.
     """
+    return longest_way(workflow, *mean_costs(workflow, platform, cluster_of_task))
+
+
+def longest_way(
+    workflow: Workflow, work_s: NDArray[np.float64], move_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64[tasks]: the longest way from the start of a task to the end of the workflow, s.
+
+    Along run times `work_s` float64[tasks] and transfer times `move_s` float64[dependencies]:
+    `upward_rank` for costs that are known already.
+    """
     rank = np.zeros(len(workflow))
-    costs = mean_costs(workflow, platform, cluster_of_task)
-    kernels.upward(workflow.order, *workflow.successors, workflow.after, *costs, rank)
+    kernels.upward(workflow.order, *workflow.successors, workflow.after, work_s, move_s, rank)
     return rank
 
 

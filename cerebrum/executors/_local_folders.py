@@ -14,6 +14,7 @@ from typing import Any
 from cerebrum.executors import _local_records as records
 from cerebrum.executors._launches import STREAMS
 from cerebrum.executors._local_command import run_environment
+from cerebrum.executors.boot import boot_id
 from cerebrum.model.runs import Launch, RunPhase, RunStatus
 
 _RECORDS = (records.PREPARED, records.STARTED, records.STOP, records.ENDED, records.LOCK)
@@ -101,7 +102,7 @@ def _intent(launch: Launch, base: Mapping[str, str], output_limit_bytes: int) ->
         "speed": launch.speed,
         "stage_in_s": launch.stage_in_s,
         "output_limit_bytes": output_limit_bytes,
-        "boot_id": records.boot_id(),
+        "boot_id": boot_id(),
         "unix_s": time.time(),
     }
 

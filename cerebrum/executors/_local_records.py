@@ -28,6 +28,8 @@ import signal
 import time
 from typing import Any
 
+from cerebrum.executors.boot import boot_id
+
 LAUNCH, PREPARED, STARTED = "launch.json", "prepared.json", "started.json"
 STOP, ENDED = "stop.json", "ended.json"
 LOCK = "lock"
@@ -161,18 +163,7 @@ def process_fields(pid: int) -> list[bytes] | None:
         return None
 
 
-# -- time that a restart of the agent, a sleeping machine and a wrong clock do not change ------
-
-
-def boot_id() -> str:
-    """A name of this boot of the machine."""
-    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-        return file.read().decode().strip()
-
-
-def boottime_s() -> float:
-    """Seconds since boot, those asleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+# -- fences -----------------------------------------------------------------------------------
 
 
 def fence_of(root: str, run_id: str) -> float | None:

@@ -23,6 +23,7 @@ from cerebrum.executors import _local_records as records
 from cerebrum.executors import _local_tree as tree
 from cerebrum.executors._local_capture import Capture
 from cerebrum.executors._local_command import Command, StartFailed
+from cerebrum.executors.boot import boot_id, boottime_s
 
 TIMEOUT_GRACE_S = 5.0
 """Between SIGTERM and SIGKILL when a run is over its timeout."""
@@ -91,7 +92,7 @@ class Supervisor:
             with contextlib.suppress(FileNotFoundError):
                 self._confirm_start()  # it may have begun, so it counts as having run
             tree.end_marked(self.run_id)
-        if self.launch["boot_id"] != records.boot_id():
+        if self.launch["boot_id"] != boot_id():
             if records.fence_of(self.root, self.run_id) is not None:
                 return "stopped", "fenced"
             return ("failed" if started else "start_failed"), "machine restarted"
@@ -99,9 +100,9 @@ class Supervisor:
 
     def _staged(self) -> tuple[str, str] | None:
         """Wait for the inputs; the end of a run that must end before it began."""
-        until_s = records.boottime_s() + self.launch["stage_in_s"]
+        until_s = boottime_s() + self.launch["stage_in_s"]
         self._look()
-        while self._ending is None and records.boottime_s() < until_s:
+        while self._ending is None and boottime_s() < until_s:
             self._round(until_s)
         return None if self._ending is None else ("stopped", self._ending.reason)
 
@@ -133,10 +134,10 @@ class Supervisor:
     def _watched(self) -> tuple[str, str]:
         """Wait for the end, or bring it about. What is left of the tree is killed afterwards."""
         self._poke()
-        began_s, launch = records.boottime_s(), self.launch
+        began_s, launch = boottime_s(), self.launch
         done_s = _FOREVER if self._pid else began_s + launch["duration_s"] / launch["speed"]
         timeout_s = began_s + launch["timeout_s"]
-        while self._main is None and (now_s := records.boottime_s()) < done_s:
+        while self._main is None and (now_s := boottime_s()) < done_s:
             if self._ending is None and now_s >= timeout_s:
                 self._ask("failed", f"timed out after {launch['timeout_s']:g} s", TIMEOUT_GRACE_S)
             if self._ending is not None and (now_s >= self._ending.force_s or not self._pid):
@@ -205,7 +206,7 @@ class Supervisor:
         """See whether somebody asked for the end, or the fence is past."""
         fence_s = records.fence_of(self.root, self.run_id)
         self._fence_s = _FOREVER if fence_s is None else fence_s
-        if self._fence_s <= records.boottime_s():
+        if self._fence_s <= boottime_s():
             self._ask("stopped", "fenced", 0.0)
             self._fence_s = _FOREVER  # it has done its work
         else:
@@ -215,7 +216,7 @@ class Supervisor:
 
     def _ask(self, phase: str, reason: str, grace_s: float) -> None:
         """Ask the command to end; by force in `grace_s`. A later call can only hasten it."""
-        force_s = records.boottime_s() + grace_s
+        force_s = boottime_s() + grace_s
         if self._ending is not None:
             sooner = min(force_s, self._ending.force_s)
             self._ending = Ending(self._ending.phase, self._ending.reason, sooner)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from cerebrum.engine._schedule_kernels import place_ready
 from cerebrum.engine.compiled import kernel
-from cerebrum.engine.peer_views import ImaginedPeers
 from cerebrum.engine.placement import BEST_FIT, choose_gpus, fits, take
 from cerebrum.model.decisions import NOTHING, Bind, Decision
 from cerebrum.model.snapshot import Snapshot
@@ -53,7 +52,6 @@ def _claim(nodes, classes, class_id, row, gpus):
 def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]) -> Decision:
     """Bind tasks to rows as far as they fit."""
     class_id, gpus = snapshot.tasks.class_id[tasks], np.zeros(len(tasks), np.int64)
-    _drop_unwelcome(ImaginedPeers(snapshot.state), tasks, rows)
     _claim(snapshot.nodes.copy(), snapshot.classes, class_id, rows, gpus)
     ways = snapshot.classes["cache_ways"][class_id]
     return Decision(
@@ -62,26 +60,6 @@ def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]
             for i in np.flatnonzero(rows >= 0)
         )
     )
-
-
-def _drop_unwelcome(
-    peers: ImaginedPeers, tasks: NDArray[np.int32], rows: NDArray[np.int64]
-) -> None:
-    """A row of -1 where rules about other tasks keep a task away, those before it being bound."""
-    if not peers.any:
-        return
-    for i in np.flatnonzero(rows >= 0).tolist():
-        task, row = int(tasks[i]), int(rows[i])
-        if peers.concerns(task) and not peers.admitted(task)[row]:
-            rows[i] = -1
-        else:
-            peers.count(task, row, 1)
-
-
-def _each_once(queue: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A queue without repetitions: a task that is tried again may stand in it twice."""
-    _, first = np.unique(queue, return_index=True)
-    return queue[np.sort(first)]
 
 
 class EarliestFinish:
@@ -105,7 +83,7 @@ class EarliestFinish:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """All starts of this moment in one decision."""
-        tasks = _each_once(snapshot.pending)[:WINDOW]
+        tasks = snapshot.pending[:WINDOW]
         if not len(tasks):
             return NOTHING
         length = self._length_s[tasks]

@@ -29,6 +29,7 @@ from cerebrum.executors._launches import (
 from cerebrum.executors._local_command import base_environment
 from cerebrum.executors._local_logs import LogRetention, prune
 from cerebrum.executors._local_spawner import Spawner
+from cerebrum.executors.boot import boot_id, boottime_s
 from cerebrum.model.errors import CerebrumError, InputError, NotFound
 from cerebrum.model.runs import Launch, RunPhase, RunStatus
 
@@ -158,7 +159,7 @@ class LocalProcesses:
         Raises `CerebrumError` when it cannot be written: the old deadlines then stand.
         """
         check_deadline(seconds)
-        now_s = records.boottime_s()
+        now_s = boottime_s()
         before = self._fences
         after = {run_id: deadline for run_id, deadline in before.items()
                  if run_id in self._runs or deadline > now_s - _STALE_FENCE_S}  # fmt: skip
@@ -328,13 +329,13 @@ def _read_fences(root: Path) -> dict[str, float]:
     found = records.read_record(str(root / records.FENCES))
     if found is None:
         return {}
-    same = found["boot_id"] == records.boot_id()
+    same = found["boot_id"] == boot_id()
     return {run_id: float(s) if same else -1.0 for run_id, s in found["deadlines"].items()}
 
 
 def _write_fences(root: Path, deadlines: Mapping[str, float]) -> None:
     """Not durable: after a power failure all runs are over, and every fence is past."""
-    fences = {"boot_id": records.boot_id(), "deadlines": dict(deadlines)}
+    fences = {"boot_id": boot_id(), "deadlines": dict(deadlines)}
     records.write_record(str(root / records.FENCES), fences, durable=False)
 
 

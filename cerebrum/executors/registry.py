@@ -6,11 +6,11 @@ scenario, `executors/simulated.py`, drives the engine itself and needs no name.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
-from cerebrum.model.errors import ConfigError, UnknownName, nearest
+from cerebrum.model.errors import ConfigError, UnknownName
+from cerebrum.model.options import refuse_unknown, resolve
 from cerebrum.model.protocols import Executor
 
 EXECUTORS: dict[str, str] = {
@@ -29,14 +29,9 @@ def get_executor(name: str, **options: Any) -> Executor:
     """
     if name not in EXECUTORS:
         raise UnknownName("executor", name, EXECUTORS)
-    module, _, attribute = EXECUTORS[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = resolve(EXECUTORS[name])
     parameters = inspect.signature(factory).parameters
-    for option in options:
-        if option not in parameters:
-            near = nearest(option, parameters)
-            hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(parameters)}"
-            raise ConfigError(f"no option {option!r}: {hint}").at(field=name)
+    refuse_unknown(options, parameters, field=name)
     for option, parameter in parameters.items():
         if parameter.default is parameter.empty and option not in options:
             raise ConfigError(f"needs the option {option!r}").at(field=name)

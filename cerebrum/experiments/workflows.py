@@ -195,31 +195,17 @@ def compare_federated(
 
 def cluster_views(federation: Federation) -> tuple[ClusterView, ...]:
     """What a controller knows of the clusters while they are idle."""
-    views: list[ClusterView] = []
-    for cluster in federation.clusters:
-        usable = [node for node in cluster if node.schedulable]
-        capacity = [node.capacity for node in usable]
-        cpu, memory = [c.cpu_milli for c in capacity], [c.memory_mib for c in capacity]
-        gpus = [c.gpu_count for c in capacity]
-        views.append(
-            ClusterView(
-                name=cluster.name,
-                cpu_milli=sum(cpu),
-                memory_mib=sum(memory),
-                gpu_count=sum(gpus),
-                nodes=len(usable),
-                largest_cpu_milli=max(cpu, default=0),
-                largest_memory_mib=max(memory, default=0),
-                largest_gpu_count=max(gpus, default=0),
-                cpu_free_milli=sum(cpu),
-                memory_free_mib=sum(memory),
-                speed=float(np.mean([node.speed for node in usable])) if usable else 1.0,
-                zone=cluster.zone,
-                gpu_models=tuple(sorted({node.gpu_model for node in usable if node.gpu_model})),
-                node_speeds=tuple(node.speed for node in usable),
-            )
+    usable = [[node for node in cluster if node.schedulable] for cluster in federation.clusters]
+    return tuple(
+        ClusterView.of(
+            cluster.name,
+            [node.capacity for node in nodes],
+            [node.speed for node in nodes],
+            [node.gpu_model for node in nodes],
+            zone=cluster.zone,
         )
-    return tuple(views)
+        for cluster, nodes in zip(federation.clusters, usable, strict=True)
+    )
 
 
 def _ratio(value: float | None, bound: float) -> float | None:

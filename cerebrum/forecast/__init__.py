@@ -6,12 +6,11 @@ is a gap; what they give is never NaN (a series without a single value is foreca
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any, cast
 
-from cerebrum.model.errors import ConfigError, InputError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import InputError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown, resolve
 from cerebrum.model.protocols import Forecaster
 
 FORECASTERS = {
@@ -32,19 +31,9 @@ def get_forecaster(text: str, **options: Any) -> Forecaster:
     name, _, rest = text.partition(":")
     if name not in FORECASTERS:
         raise UnknownName("forecaster", name, FORECASTERS)
-    module, _, attribute = FORECASTERS[name].partition(":")
-    made: Any = getattr(importlib.import_module(module), attribute)
-    known = list(inspect.signature(made).parameters)
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"expected {name}:key=value, got {part!r}").at(field=name)
-        options[key] = literal(value)
-    for key in options:
-        if key not in known:
-            near = nearest(key, known)
-            hint = f"did you mean {near!r}?" if near else "it takes " + (", ".join(known) or "none")
-            raise ConfigError(f"no option {key!r}: {hint}").at(field=name)
+    made: Any = resolve(FORECASTERS[name])
+    options |= parse_options(rest, f"{name}:key=value", field=name)
+    refuse_unknown(options, inspect.signature(made).parameters, field=name)
     try:
         return cast(Forecaster, made(**options))
     except InputError as problem:

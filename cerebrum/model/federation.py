@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,25 @@ class Federation:
             raise InputError("expected distinct cluster names").at(field="clusters")
 
 
+class Capacity(Protocol):
+    """What a node has: `Resources` of the model, and nodes as agents declare them."""
+
+    @property
+    def cpu_milli(self) -> int:
+        """Thousandths of a core."""
+        ...
+
+    @property
+    def memory_mib(self) -> int:
+        """MiB."""
+        ...
+
+    @property
+    def gpu_count(self) -> int:
+        """Whole GPUs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterView:
     """What the controller knows of a cluster when it assigns work: one row of its snapshot.
@@ -126,6 +146,41 @@ class ClusterView:
     zone: str = ""
     gpu_models: tuple[str, ...] = ()
     node_speeds: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        capacities: Sequence[Capacity],
+        speeds: Sequence[float],
+        gpu_models: Iterable[str],
+        speed: float | None = None,
+        **known: Any,
+    ) -> Self:
+        """The row of a cluster by its usable nodes; `known` are further fields by name.
+
+        Idle unless `known` says what is free; `speed` None: the plain mean.
+        """
+        cpu = [capacity.cpu_milli for capacity in capacities]
+        memory = [capacity.memory_mib for capacity in capacities]
+        gpus = [capacity.gpu_count for capacity in capacities]
+        totals: dict[str, Any] = {
+            "cpu_milli": sum(cpu), "memory_mib": sum(memory), "gpu_count": sum(gpus),
+            "cpu_free_milli": sum(cpu), "memory_free_mib": sum(memory),
+        }  # fmt: skip
+        if speed is None:
+            speed = float(np.mean(speeds)) if speeds else 1.0
+        return cls(
+            name=name,
+            nodes=len(cpu),
+            largest_cpu_milli=max(cpu, default=0),
+            largest_memory_mib=max(memory, default=0),
+            largest_gpu_count=max(gpus, default=0),
+            speed=speed,
+            gpu_models=tuple(sorted({model for model in gpu_models if model})),
+            node_speeds=tuple(speeds),
+            **totals | known,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from cerebrum.engine.compiled import Scorer
 from cerebrum.engine.incremental import Incremental, Weighted
-from cerebrum.model.errors import ConfigError, InputError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import ConfigError, InputError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown, resolve
 from cerebrum.model.protocols import Policy
 from cerebrum.policies import POLICIES, installed, loading
 from cerebrum.policies.profile import build, load_profile, parse
-from cerebrum.policies.scorers import own_scorer, resolve
+from cerebrum.policies.scorers import own_scorer
 
 _RULES = ("gpus", "ties", "queue", "preempt")
 _SIGNATURES = (
@@ -53,7 +53,10 @@ def _from_name(text: str, options: dict[str, Any]) -> Policy:
             raise UnknownName("policy", head, [*known, *points])
         found, shown = _load_point(points[head]), head
     if colon:
-        options = {**_inline(found, shown, rest), **options}
+        # `name:value` is for the first parameter.
+        first = next(iter(_parameters(found) if callable(found) else ()), "")
+        given = parse_options(rest, f"{shown}:key=value", field=shown, first=first)
+        options = {**given, **options}
     return _from_object(found, shown, options)
 
 
@@ -64,20 +67,6 @@ def _load_point(point: Any) -> Any:
         raise ConfigError(
             f"entry point {point.name!r} ({point.value}) cannot be loaded: {problem}"
         ) from problem
-
-
-def _inline(found: Any, name: str, rest: str) -> dict[str, Any]:
-    """Options written in the name: `name:key=value,...`, or `name:value` for the first one."""
-    options: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            takes = _parameters(found) if callable(found) else []
-            if not takes:
-                raise ConfigError(f"expected {name}:key=value, got {part!r}").at(field=name)
-            key, value = takes[0], part
-        options[key.strip()] = literal(value.strip())
-    return options
 
 
 def _from_object(found: Any, name: str, options: dict[str, Any]) -> Policy:
@@ -91,7 +80,7 @@ def _from_object(found: Any, name: str, options: dict[str, Any]) -> Policy:
     if inspect.isclass(found):
         return _checked(_call(found, name, options), name)
     if callable(getattr(found, "decide", None)):
-        _refuse(options, [], name)
+        refuse_unknown(options, [], field=name)
         return _checked(found, name)
     if callable(found):
         return _from_function(found, name, options)
@@ -123,7 +112,7 @@ def _ruled(policy: Incremental, options: dict[str, Any]) -> Policy:
     """A profile's policy with some of its rules replaced, checked like the profile itself."""
     if not options:
         return policy
-    _refuse(options, _RULES, policy.name)
+    refuse_unknown(options, _RULES, field=policy.name)
     rules = policy.rules
     given = {
         "scores": [{"name": "constant"}],
@@ -136,7 +125,7 @@ def _ruled(policy: Incremental, options: dict[str, Any]) -> Policy:
 
 
 def _call(function: Any, name: str, options: dict[str, Any]) -> Any:
-    _refuse(options, _parameters(function), name)
+    refuse_unknown(options, _parameters(function), field=name)
     try:
         return function(**options)
     except TypeError as problem:
@@ -160,15 +149,6 @@ def _checked(made: Any, name: str) -> Policy:
         except AttributeError as problem:
             raise ConfigError("expected an attribute `name`").at(field=name) from problem
     return made
-
-
-def _refuse(options: dict[str, Any], known: Any, name: str) -> None:
-    for option in options:
-        if option not in known:
-            near = nearest(option, known)
-            takes = ", ".join(known) or "none"
-            hint = f"did you mean {near!r}?" if near else f"it takes {takes}"
-            raise ConfigError(f"no option {option!r}: {hint}").at(field=name)
 
 
 def _parameters(function: Any) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 from cerebrum.engine.compiled import Scorer
 from cerebrum.model.errors import ConfigError, UnknownName
+from cerebrum.model.options import resolve
 
 SCORERS: dict[str, str] = {
     "balanced-allocation": "cerebrum.policies.allocation:balanced_allocation",
@@ -51,12 +51,6 @@ def get_scorer(name: str, folder: Path | None = None) -> Scorer:
     if argument and not (argument.isascii() and argument.isdigit()):
         raise ConfigError(f"scorer {head!r} takes a whole number, got {argument!r}")
     return found(int(argument or 0))
-
-
-def resolve(target: str) -> Any:
-    """What `module:attribute` names."""
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def own_scorer(found: Any, name: str) -> Scorer:

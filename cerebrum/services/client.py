@@ -22,6 +22,7 @@ CONNECT_S = 5.0
 MARGIN_S = 15.0
 """What a long poll's answer may take beyond the wait that was asked for."""
 MAX_HOPS = 3
+_SUBMIT = "/api/v1/workflows"
 _MEDIA_TYPES = {
     ".json": "application/json", ".yaml": "application/yaml", ".yml": "application/yaml",
     ".dax": "application/xml", ".xml": "application/xml",
@@ -98,8 +99,20 @@ class HttpController:
         raise Unreachable(f"{url}: sent from one replica to the next; there is no leader now")
 
 
+class _AskNext(Unreachable):
+    """This address has no answer, another may. `unsent`: nothing can have been done here."""
+
+    def __init__(self, problem: str, unsent: bool) -> None:
+        self.unsent = unsent
+        super().__init__(problem)
+
+
 class CerebrumClient:
     """The controller's API for commands and scripts. Answers are what the API gives, as dicts.
+
+    `url` is one address or several (replicas), with commas between them: where one does not answer,
+    or answers that it cannot (503, nobody leads), the next is asked, and asked first from then on.
+    A submission without a key goes on to the next only if nothing can have come of it.
 
     Raises `NotFound`, `Refused` with the controller's own words, `Unreachable`.
     """
@@ -107,9 +120,10 @@ class CerebrumClient:
     def __init__(
         self, url: str, token: str = "", ca: Path | None = None, timeout_s: float = 30.0
     ) -> None:
-        self.url = _checked(url)
+        self._urls = [_checked(part.strip()) for part in url.split(",")]
+        self._at = 0
         self._client = httpx.Client(
-            headers=_headers(token), verify=_trust(ca, [self.url]), trust_env=False,
+            headers=_headers(token), verify=_trust(ca, self._urls), trust_env=False,
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
         )  # fmt: skip
 
@@ -128,6 +142,11 @@ class CerebrumClient:
         """Close the connections."""
         self._client.close()
 
+    @property
+    def url(self) -> str:
+        """The address that is asked first now."""
+        return self._urls[self._at]
+
     def version(self) -> dict[str, Any]:
         """Version and role of who answers."""
         return self._json("GET", "/api/v1/version")
@@ -143,7 +162,7 @@ class CerebrumClient:
         """Submit; with a `key`, repeating it is harmless. Bytes may be any format that is read."""
         headers = {"content-type": content_type} | ({"idempotency-key": key} if key else {})
         body = workflow if isinstance(workflow, bytes) else _body(workflow)
-        return self._json("POST", "/api/v1/workflows", content=body, headers=headers)
+        return self._json("POST", _SUBMIT, content=body, headers=headers)
 
     def submit_file(self, path: Path, *, key: str = "") -> dict[str, Any]:
         """Submit a file: native JSON, WfFormat, the prototype's JSON, DAX or Argo YAML."""
@@ -205,6 +224,15 @@ class CerebrumClient:
         """Policies that can be named."""
         return self._json("GET", "/api/v1/policies")["items"]
 
+    def quotas(self) -> Iterator[dict[str, Any]]:
+        """Tenants: unended tasks, and how many they may have."""
+        return self._items("/api/v1/quotas", {})
+
+    def set_quota(self, tenant: str, max_tasks: int | None) -> dict[str, Any]:
+        """Limit a tenant's unended tasks; None: as those of any tenant without a quota."""
+        path = f"/api/v1/quotas/{quote(tenant, safe='/')}"
+        return self._json("PUT", path, json={"max_tasks": max_tasks})
+
     def drain(self, cluster: str) -> dict[str, Any]:
         """Give a cluster nothing new, and take back what it has not started."""
         return self._cluster(cluster, "drain")
@@ -232,10 +260,24 @@ class CerebrumClient:
     def watch(self, after: int | None = None, *, workflow: str | None = None,
               kind: str | None = None) -> Iterator[dict[str, Any]]:  # fmt: skip
         """Events as they happen, from `after` on (None: from now on), until the reader stops."""
-        query = _given({"workflow": workflow, "kind": kind, "after": after})
+        failed = 0
+        while True:
+            query = _given({"workflow": workflow, "kind": kind, "after": after})
+            try:
+                for event in self._stream(query):
+                    after, failed = event["seq"], 0
+                    yield event
+                return
+            except _AskNext:  # the next one goes on after the last event that was seen
+                failed += 1
+                if failed >= len(self._urls):
+                    raise
+                self._next()
+
+    def _stream(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         timeout = httpx.Timeout(60.0, connect=CONNECT_S)
         with (
-            self._answers(),
+            self._answers(self.url),
             self._client.stream(
                 "GET", self.url + "/api/v1/events", params=query, timeout=timeout
             ) as response,
@@ -267,22 +309,39 @@ class CerebrumClient:
             raise Unreachable(f"{self.url}: this is not Cerebrum's API") from error
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer of the first address that has one."""
+        repeatable = path != _SUBMIT or method != "POST" or "idempotency-key" in options["headers"]
+        for left in reversed(range(len(self._urls))):
+            try:
+                return self._ask(method, path, **options)
+            except _AskNext as problem:
+                if not left or not (repeatable or problem.unsent):
+                    raise
+                self._next()
+        raise AssertionError("there is an address")
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer of the address that is asked first, or of the leader it names."""
         url = self.url
         for _ in range(MAX_HOPS):
-            with self._answers():
+            with self._answers(url):
                 response = self._client.request(method, url + path, **options)
             if response.status_code != 307:
                 _raise(response)
                 return response
             url = _origin(response, url)
-        raise Unreachable(f"{url}: there is no leader now")
+        raise _AskNext(f"{url}: there is no leader now", unsent=True)
+
+    def _next(self) -> None:
+        self._at = (self._at + 1) % len(self._urls)
 
     @contextmanager
-    def _answers(self) -> Generator[None]:
+    def _answers(self, url: str) -> Generator[None]:
         try:
             yield
         except httpx.HTTPError as error:
-            raise Unreachable(f"{self.url}: {error or type(error).__name__}") from error
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise _AskNext(f"{url}: {error or type(error).__name__}", unsent) from error
 
 
 def _message(response: httpx.Response, answer: type[M]) -> M:
@@ -304,12 +363,17 @@ def _raise(response: httpx.Response) -> None:
         said: Any = response.json()
         title, detail = str(said["title"]), str(said.get("detail", ""))
     except (ValueError, KeyError, TypeError):
-        title, detail = "unexpected answer", f"status {response.status_code}"
-        raise Unreachable(f"{response.url}: {title}: {detail}") from None
+        unknown = f"{response.url}: unexpected answer: status {response.status_code}"
+        if response.status_code == 503:  # a proxy's, perhaps
+            raise _AskNext(unknown, unsent=False) from None
+        raise Unreachable(unknown) from None
     if response.status_code == 404:
         raise NotFound(detail or title)
-    if response.status_code >= 500 or response.status_code == 421:  # 421: somebody else leads
-        raise Unreachable(f"{response.url}: {title}: {detail}")
+    said_so = f"{response.url}: {title}: {detail}"
+    if response.status_code in (421, 503):  # 421: somebody else leads
+        raise _AskNext(said_so, unsent=response.status_code == 421)
+    if response.status_code >= 500:
+        raise Unreachable(said_so)
     raise Refused(response.status_code, title, detail, _retry_after_s(response))
 
 
@@ -322,7 +386,7 @@ def _origin(response: httpx.Response, url: str) -> str:
     """Where a follower says the leader is; never from https to http, which would show the token."""
     parts = urlsplit(str(response.headers.get("location", "")))
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Unreachable(f"{url}: it does not lead, and does not know who does")
+        raise _AskNext(f"{url}: it does not lead, and does not know who does", unsent=True)
     if urlsplit(url).scheme == "https" and parts.scheme != "https":
         raise Unreachable(f"{url}: refusing to go on without TLS to {parts.netloc}")
     return f"{parts.scheme}://{parts.netloc}"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -145,8 +145,7 @@ class LocalFederation:
     def _alive(self, client: CerebrumClient) -> set[str]:
         return {c["id"] for c in client.clusters() if c["state"] == "live"}
 
-    def _until(self, holds: object, what: str) -> None:
-        assert callable(holds)
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             self.check()

@@ -8,14 +8,22 @@ files, sockets, threads or global randomness. To wait is `clock.sleep` or an asy
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from cerebrum.services import wire
 
 T = TypeVar("T")
+
+Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Where a long computation is done: `at_once`, or in production `asyncio.to_thread`."""
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """Compute here and now, in the event loop."""
+    return work()
 
 
 class Clock(Protocol):

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cerebrum.model.resources import GPU_MILLI, Resources
+
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._:/-]{0,251}[A-Za-z0-9])?$"
 MAX_TASKS = 1_000_000
 MAX_DEPENDENCIES = 10_000_000
@@ -23,6 +25,8 @@ Text = Annotated[str, Field(max_length=8192)]
 OnClusterLost = Literal["wait", "replace", "never"]
 Result = Literal["succeeded", "failed", "cancelled"]
 Change = Literal["running", "succeeded", "failed", "cancelled", "waiting"]
+TERMINAL = ("succeeded", "failed", "cancelled", "rejected")
+"""States that neither a task nor a workflow leaves."""
 
 
 class Message(BaseModel):
@@ -50,6 +54,15 @@ class TaskSpec(Message):
     timeout_s: Annotated[float, Field(gt=0, le=3.2e9, allow_inf_nan=False)] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     backoff_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 1.0
+
+    @property
+    def resources(self) -> Resources:
+        """What it asks for; GPUs without thousandths are whole ones.
+
+        Raises `InputError` for what contradicts itself.
+        """
+        gpu_milli = self.gpu_milli or (GPU_MILLI if self.gpu_count else 0)
+        return Resources(self.cpu_milli, self.memory_mib, self.gpu_count, gpu_milli)
 
 
 class DependencySpec(Message):

@@ -12,8 +12,8 @@ import inspect
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from cerebrum.model.errors import ConfigError, TraceError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import ConfigError, TraceError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown
 from cerebrum.model.scenario import Scenario
 from cerebrum.traces import _files
 
@@ -110,19 +110,10 @@ def _generated(path: str | Path) -> tuple[str, Path, dict[str, Any]] | None:
     name, _, rest = str(path).partition(":")
     if name not in GENERATED or Path(path).exists():
         return None
-    options: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"expected {name}:key=value,key=value, got {part!r}")
-        options[key.strip()] = literal(value.strip())
+    options = parse_options(rest, f"{name}:key=value,key=value")
     return GENERATED[name], Path(name), options
 
 
 def _check_options(name: str, module: Format, options: dict[str, Any]) -> None:
     known = list(inspect.signature(module.read).parameters)[1:]
-    for option in options:
-        if option not in known:
-            near = nearest(option, known)
-            hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known) or 'none'}"
-            raise ConfigError(f"format {name!r} has no option {option!r}: {hint}")
+    refuse_unknown(options, known, of=f"format {name!r}")

@@ -12,8 +12,8 @@ import inspect
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from cerebrum.model.errors import ConfigError, InputError, TraceError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import ConfigError, InputError, TraceError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _files
 from cerebrum.traces._workflow_build import MAX_TASKS, WorkflowFile
@@ -29,9 +29,11 @@ __all__ = [
     "WorkflowSet",
     "detect_workflow",
     "generate",
+    "generated",
     "inspect_workflow",
     "load_format",
     "parse_workflow",
+    "read_data",
     "read_workflow",
     "read_workflows",
     "write_workflow",
@@ -79,7 +81,7 @@ def read_workflow(path: str | Path, format: str | None = None) -> Workflow:
 
     Plain text or gzip. Raises `TraceError` with path, line, field and task; nothing partial.
     """
-    if format is None and (made := _generated(path)) is not None:
+    if format is None and (made := generated(path)) is not None:
         return made
     return inspect_workflow(path, format).workflow
 
@@ -102,6 +104,11 @@ def parse_workflow(text: str | bytes, source: str = "", format: str | None = Non
     if not data or data.isspace():
         raise TraceError("expected text, found nothing").at(path)
     return _parse(path, data.removeprefix(b"\xef\xbb\xbf"), format).workflow
+
+
+def read_data(path: str | Path) -> bytes:
+    """The text of a file, unzipped: what `parse_workflow` takes. Raises `TraceError`."""
+    return _files.read_bytes(Path(path))
 
 
 def detect_workflow(path: str | Path) -> str:
@@ -131,15 +138,19 @@ def generate(name: str, **options: Any) -> Workflow:
     if name not in GENERATORS:
         raise UnknownName("generated workflow", name, GENERATORS)
     make = GENERATORS[name]
-    known = list(inspect.signature(make).parameters)
+    refuse_unknown(options, inspect.signature(make).parameters, of=name)
     for option, value in options.items():
-        if option not in known:
-            near = nearest(option, known)
-            hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known)}"
-            raise ConfigError(f"{name} has no option {option!r}: {hint}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError(f"{name}: {option}: expected a whole number, got {value!r}")
     return make(**options)
+
+
+def generated(path: str | Path) -> Workflow | None:
+    """The workflow of `name:key=value,...`, unless a file of that name exists."""
+    name, _, rest = str(path).partition(":")
+    if name not in GENERATED or Path(path).exists():
+        return None
+    return generate(name, **parse_options(rest, f"{name}:key=value,key=value"))
 
 
 def _parse(path: Path, data: bytes, format: str | None) -> WorkflowFile:
@@ -159,17 +170,3 @@ def _detect(path: Path, data: bytes) -> str:
     raise TraceError(
         f"not recognised as a workflow; name its format, one of {', '.join(FORMATS)}"
     ).at(path)
-
-
-def _generated(path: str | Path) -> Workflow | None:
-    """The workflow of `name:key=value,...`, unless a file of that name exists."""
-    name, _, rest = str(path).partition(":")
-    if name not in GENERATED or Path(path).exists():
-        return None
-    options: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"expected {name}:key=value,key=value, got {part!r}")
-        options[key.strip()] = literal(value.strip())
-    return generate(name, **options)

@@ -8,6 +8,7 @@ import pytest
 from cerebrum.model.cluster import Cluster, Node, PowerModel, Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import CerebrumError, InputError, UnknownName
+from cerebrum.model.federation import ClusterView
 from cerebrum.model.resources import Resources
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
 from cerebrum.model.workflow import Dependency, Workflow
@@ -118,3 +119,16 @@ def test_every_error_says_what_it_means_and_has_an_exit_code():
 def test_an_unknown_name_comes_with_the_nearest_one():
     assert "did you mean 'fgd'" in str(UnknownName("policy", "fdg", ["fgd", "pwr"]))
     assert "choose one of fgd, pwr" in str(UnknownName("policy", "zzz", ["fgd", "pwr"]))
+
+
+def test_the_row_of_a_cluster_adds_up_its_nodes_and_is_idle_unless_told_otherwise() -> None:
+    small, large = Resources(1000, 4096), Resources(3000, 2048, gpu_count=2, gpu_milli=1000)
+    row = ClusterView.of("c", [small, large], [1.0, 3.0], ["", "T4"])
+    assert (row.cpu_milli, row.memory_mib, row.gpu_count, row.nodes) == (4000, 6144, 2, 2)
+    largest = row.largest_cpu_milli, row.largest_memory_mib, row.largest_gpu_count
+    assert largest == (3000, 4096, 2)
+    assert (row.cpu_free_milli, row.memory_free_mib) == (4000, 6144)
+    assert (row.speed, row.node_speeds, row.gpu_models) == (2.0, (1.0, 3.0), ("T4",))
+    busy = ClusterView.of("c", [small], [1.0], [], speed=1.5, cpu_free_milli=10, zone="z")
+    assert (busy.cpu_free_milli, busy.memory_free_mib, busy.speed) == (10, 4096, 1.5)
+    assert ClusterView.of("c", [], [], []).speed == 1.0

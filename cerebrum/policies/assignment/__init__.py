@@ -33,7 +33,7 @@ def get_assigner(source: Any, **options: Any) -> Assigner:
     (`./mine.py:MyAssigner`), or an object with `assign`. Raises `UnknownName` with the nearest
     name, or `ConfigError`.
     """
-    from cerebrum.policies.decomposition._make import make
+    from cerebrum.policies._make import make
 
     return make("assigner", ASSIGNERS, "assign", source, options)
 

@@ -31,7 +31,7 @@ def get_decomposer(source: Any, **options: Any) -> Decomposer:
     (`./mine.py:MyDecomposer`), or an object with `decompose`. Raises `UnknownName` with the nearest
     name, or `ConfigError`.
     """
-    from cerebrum.policies.decomposition._make import make
+    from cerebrum.policies._make import make
 
     return make("decomposer", DECOMPOSERS, "decompose", source, options)
 

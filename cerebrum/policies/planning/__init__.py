@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cerebrum.model.errors import ConfigError, UnknownName, nearest
+from cerebrum.model.errors import UnknownName
+from cerebrum.model.options import refuse_unknown, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,20 +62,13 @@ def get_planner(name: str, **options: Any) -> Planner:
 
     Raises `UnknownName` with the nearest name, `ConfigError` for an option it does not take.
     """
-    import importlib
     import inspect
 
     key = name.replace("_", "-").lower()
     if key not in PLANNERS:
         raise UnknownName("planner", name, PLANNERS)
-    module, _, attribute = PLANNERS[key].partition(":")
-    made = getattr(importlib.import_module(module), attribute)
-    known = list(inspect.signature(made).parameters)
-    for option in options:
-        if option not in known:
-            near = nearest(option, known)
-            hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known) or 'none'}"
-            raise ConfigError(f"no option {option!r}: {hint}").at(field=key)
+    made = resolve(PLANNERS[key])
+    refuse_unknown(options, inspect.signature(made).parameters, field=key)
     return made(**options)
 
 

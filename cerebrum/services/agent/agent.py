@@ -17,19 +17,13 @@ from cerebrum.services.agent.leases import Leases
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.link import Link
-from cerebrum.services.agent.prediction import (
-    Compute,
-    NodeForecasts,
-    Runtimes,
-    UsageSource,
-    at_once,
-)
+from cerebrum.services.agent.prediction import NodeForecasts, Runtimes, UsageSource
 from cerebrum.services.agent.records import HeldState
 from cerebrum.services.agent.running import Runner
 from cerebrum.services.agent.settings import AgentSettings
 from cerebrum.services.agent.waiting import pause
 from cerebrum.services.errors import StoreUnavailable
-from cerebrum.services.ports import Clock, ControllerPeer, Store
+from cerebrum.services.ports import Clock, Compute, ControllerPeer, Store, at_once
 
 _PRUNE_S = 600.0
 _WAITING_REPORTS = 500  # in one go

@@ -22,24 +22,20 @@ def own_view(
     rows = [row for row in range(len(settings.nodes)) if snapshot.usable[row]]
     nodes = [settings.nodes[row] for row in rows]
     free = snapshot.nodes[rows]
-    cpu_milli = sum(node.capacity.cpu_milli for node in nodes)
-    busy = sum(forecast_cpu.get(node.name, 0.0) * node.capacity.cpu_milli for node in nodes)
-    return ClusterView(
+    forecast = [(forecast_cpu.get(n.name, 0.0), n.capacity.cpu_milli) for n in nodes]
+    cpu_milli = sum(milli for _, milli in forecast)
+    return ClusterView.of(
         settings.cluster,
-        cpu_milli,
-        sum(node.capacity.memory_mib for node in nodes),
-        sum(node.capacity.gpu_count for node in nodes),
-        len(nodes),
-        max((node.capacity.cpu_milli for node in nodes), default=0),
-        max((node.capacity.memory_mib for node in nodes), default=0),
-        max((node.capacity.gpu_count for node in nodes), default=0),
-        int(free["cpu_free"].sum()),
-        int(free["memory_free"].sum()),
-        life.backlog_core_s(),
-        sum(node.speed for node in nodes) / len(nodes) if nodes else 1.0,
-        busy / cpu_milli if cpu_milli else 0.0,
-        settings.zone,
-        tuple(sorted({node.gpu_model for node in nodes if node.gpu_model})),
+        [node.capacity for node in nodes],
+        [node.speed for node in nodes],
+        [node.gpu_model for node in nodes],
+        cpu_free_milli=int(free["cpu_free"].sum()),
+        memory_free_mib=int(free["memory_free"].sum()),
+        backlog_core_s=life.backlog_core_s(),
+        forecast_cpu=sum(share * milli for share, milli in forecast) / cpu_milli
+        if cpu_milli
+        else 0.0,
+        zone=settings.zone,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cerebrum.model.program import Program
 from cerebrum.model.protocols import Policy
-from cerebrum.model.resources import GPU_MILLI, Resources
+from cerebrum.model.resources import Resources
 from cerebrum.model.runs import RunPhase
 from cerebrum.model.scenario import NodeChange
 from cerebrum.model.tasks import TaskClass
@@ -117,7 +117,7 @@ class Holding:
         for run in self.ledger.runs.values():
             if run.phase is RunPhase.RUNNING and run.started_s is not None:
                 task = self.ledger.tasks.get(run.uid)
-                resources = resources_of(task.spec) if task is not None else Resources()
+                resources = task.spec.resources if task is not None else Resources()
                 since_s = run.started_s - ahead.get(run.node, 0) / 1e6
                 self.energy.resume(run.run_id, run.node, resources, since_s)
 
@@ -147,7 +147,7 @@ class Holding:
         held = self.ledger.assignments[task.assignment]
         return Placeable(
             task.uid,
-            TaskClass(resources_of(task.spec), tuple(task.spec.gpu_models)),
+            TaskClass(task.spec.resources, tuple(task.spec.gpu_models)),
             max(-_INT32, min(_INT32, held.priority)),
             min(held.arrived_s, self._now),
             task.rank_s,
@@ -293,12 +293,3 @@ def program_of(spec: TaskSpec) -> Program:
         tuple(spec.command), spec.image, dict(spec.env), spec.workdir,
         math.inf if spec.timeout_s is None else spec.timeout_s, spec.max_attempts, spec.backoff_s,
     )  # fmt: skip
-
-
-def resources_of(spec: TaskSpec) -> Resources:
-    """What a task asks for; GPUs without thousandths are whole ones.
-
-    Raises `InputError` for what contradicts itself.
-    """
-    gpu_milli = spec.gpu_milli or (GPU_MILLI if spec.gpu_count else 0)
-    return Resources(spec.cpu_milli, spec.memory_mib, spec.gpu_count, gpu_milli)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cerebrum.model.runs import Launch, RunPhase, RunStatus, run_id
-from cerebrum.services.agent.holding import Holding, program_of, resources_of
+from cerebrum.services.agent.holding import Holding, program_of
 from cerebrum.services.agent.placing import Placed
 from cerebrum.services.agent.records import Assignment, HeldRun, HeldState, HeldTask
 
@@ -100,7 +100,7 @@ class Lifecycle(Holding):
         )  # fmt: skip
         self.ledger.add(run)
         self.ledger.touch(task)
-        wants = resources_of(task.spec)
+        wants = task.spec.resources
         self.ledger.event(
             "bound", task, node=placed.node, attempt=task.attempts, generation=task.generation,
             run_id=run.run_id, cpu_milli=wants.cpu_milli, memory_mib=wants.memory_mib,
@@ -123,7 +123,7 @@ class Lifecycle(Holding):
             default=0.0,
         )
         return Launch(
-            run.run_id, run.uid, run.node, resources_of(spec), program_of(spec), spec.duration_s,
+            run.run_id, run.uid, run.node, spec.resources, program_of(spec), spec.duration_s,
             tuple(i for i in range(run.gpus.bit_length()) if run.gpus >> i & 1),
             stage_in_s, self._nodes[run.node].speed if run.node in self._nodes else 1.0,
         )  # fmt: skip
@@ -168,7 +168,7 @@ class Lifecycle(Holding):
         task = self._task_of(run)
         if task is None:
             return
-        self.energy.begin(run.run_id, run.node, resources_of(task.spec), now)
+        self.energy.begin(run.run_id, run.node, task.spec.resources, now)
         self._meter(run.node)
         task.state = HeldState.RUNNING
         self.ledger.touch(task)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from cerebrum.engine.schedule import longest_way
 from cerebrum.model.errors import InputError
 from cerebrum.model.tasks import Task, TaskClass
 from cerebrum.model.workflow import Dependency, Workflow
 from cerebrum.services import wire
 from cerebrum.services.agent import schema
-from cerebrum.services.agent.holding import resources_of
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.offers import unfit
@@ -79,7 +79,7 @@ def _checked(
         workflow = Workflow.from_tasks(
             spec.name,
             [
-                Task(task.name, TaskClass(resources_of(task)), duration_s=task.duration_s)
+                Task(task.name, TaskClass(task.resources), duration_s=task.duration_s)
                 for task in spec.tasks
             ],
             [Dependency(edge.before, edge.after, edge.volume_mb) for edge in spec.dependencies],
@@ -95,13 +95,6 @@ def _checked(
 
 def _ranks(workflow: Workflow) -> list[float]:
     """HEFT's upward rank within one cluster: the longest chain of durations from each task on."""
-    rank: list[float] = workflow.tasks.duration_s.tolist()
-    longest = np.zeros(len(rank))
-    first, edges = workflow.successors
-    after = workflow.after
-    for task in workflow.order[::-1].tolist():
-        out = edges[first[task] : first[task + 1]]
-        if len(out):
-            longest[task] = max(rank[int(after[edge])] for edge in out)
-        rank[task] += float(longest[task])
-    return [min(value, 3.2e9) for value in rank]
+    moves = np.zeros(len(workflow.before))
+    rank_s = longest_way(workflow, workflow.tasks.duration_s, moves)
+    return np.minimum(rank_s, 3.2e9).tolist()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import InputError
 from cerebrum.services import wire
-from cerebrum.services.agent.holding import program_of, resources_of
+from cerebrum.services.agent.holding import program_of
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.records import Assignment, HeldTask
@@ -116,7 +116,7 @@ class Offers:
 def unfit(spec: wire.TaskSpec, nodes: Sequence[Node]) -> str:
     """Why no node could ever run the task; empty if one could."""
     try:
-        wanted = resources_of(spec)
+        wanted = spec.resources
         program_of(spec)
     except InputError as problem:
         return str(problem)

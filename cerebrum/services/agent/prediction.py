@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,13 @@ from cerebrum.model.protocols import Forecaster
 from cerebrum.services.wire import TaskSpec
 
 MEASURES = ("cpu", "memory", "others_cpu")
+_OTHERS = MEASURES.index("others_cpu")
 RISK = 0.05
 """Share of the time that others may use more than `others_cpu_upper`."""
 _ENOUGH = 8  # samples before there is anything to look ahead from
 _KINDS = 10_000  # of tasks whose run times are remembered
 _RUNS = 50  # remembered of each kind
 _WEIGHT = 0.3  # of the newest run time in the mean
-
-Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Where fitting is done: at once, or in a thread that production provides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +52,6 @@ class UsageSource(Protocol):
     async def sample(self) -> Mapping[str, Usage]:
         """Usage now by node name; nodes that are not in it are unknown at this moment."""
         ...
-
-
-async def at_once(work: Callable[[], Any]) -> Any:
-    """Compute here and now."""
-    return work()
 
 
 class NodeForecasts:
@@ -94,7 +87,7 @@ class NodeForecasts:
             if row is not None:
                 others = _share(now.cpu) - ours.get(name, 0.0)
                 self._history[:, row, -1] = _share(now.cpu), _share(now.memory), max(0.0, others)
-        self._judge(self._history[2, :, -1].astype(np.float64))
+        self._judge(self._history[_OTHERS, :, -1].astype(np.float64))
         self._made.append(None)
         self.seen = min(self.seen + 1, self._history.shape[2])
 

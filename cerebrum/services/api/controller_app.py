@@ -22,6 +22,7 @@ from cerebrum.services.api import (
     policies,
     problems,
     prototype,
+    quotas,
     service,
     tasks,
     workflows,
@@ -34,7 +35,8 @@ from cerebrum.services.telemetry import Counts, HttpMetrics, registry
 
 ROUTERS: tuple[APIRouter, ...] = (
     workflows.router, jobs.router, tasks.router, clusters.router, assignments.router,
-    policies.router, events.router, agents.router, prototype.router, health.router, service.router,
+    policies.router, quotas.router, events.router, agents.router, prototype.router, health.router,
+    service.router,
 )  # fmt: skip
 ABOUT = """The Global Cerebrum Controller. Errors are `application/problem+json`; lists are pages,
 and `next` of one is `cursor` of the following; times are Unix seconds."""

@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import numpy as np
 import structlog
@@ -48,8 +47,9 @@ async def run_gcc(
             # What others must not be able to guess: identifiers end up in addresses.
             rng = np.random.default_rng(secrets.randbits(128))
             controller = Controller(
-                store, clock, _controller_settings(settings), rng, name, url, compute=in_thread
-            )
+                store, clock, _controller_settings(settings), rng, name, url,
+                compute=asyncio.to_thread,
+            )  # fmt: skip
             app = controller_app(controller, store, clock, tokens)
             _log.info("listening", url=url, name=name)
             if ready is not None:
@@ -94,8 +94,3 @@ def _say_why(carrying: asyncio.Future[None]) -> None:
     """The bus is never worth the controller: it ends alone, and the log says why."""
     if not carrying.cancelled() and carrying.exception() is not None:
         _log.error("bus_ended", exc_info=carrying.exception())
-
-
-async def in_thread(work: Callable[[], Any]) -> Any:
-    """Long computations beside the event loop, which answers meanwhile."""
-    return await asyncio.to_thread(work)

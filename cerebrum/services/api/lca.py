@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import URL
 
 from cerebrum import __version__
+from cerebrum.executors.boot import boot_id
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Executor
@@ -37,7 +38,6 @@ from cerebrum.services.crashpoints import (
 from cerebrum.services.store.database import Database
 from cerebrum.services.telemetry import configure_logs
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TOKEN_HINT = "set CEREBRUM_API_TOKEN to what callers of this agent have to show"
 EVERYTHING = Caller("operator", frozenset({Scope.VIEWER, Scope.SUBMITTER, Scope.OPERATOR}))
 CONTROLLER = Caller("controller", frozenset({Scope.VIEWER}))
@@ -72,7 +72,7 @@ async def run_lca(
                     _agent_settings(settings, nodes, url),
                     np.random.default_rng(secrets.randbits(128)),
                     usage=_usage(settings, nodes, lambda: node_statuses(agent)),
-                    compute=_in_thread,
+                    compute=asyncio.to_thread,
                 )  # fmt: skip
                 keys.agent = agent
                 _log.info("listening", url=url, cluster=settings.cluster_id, nodes=len(nodes))
@@ -169,10 +169,6 @@ def _database(state: Path) -> str:
 def _boot_id() -> str:
     """Changes with each boot, and with it the meaning of monotonic times on disk."""
     try:
-        return BOOT_ID.read_text().strip()
+        return boot_id()
     except OSError:
         return ""
-
-
-async def _in_thread(work: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(work)

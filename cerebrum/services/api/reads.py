@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,6 +22,7 @@ from cerebrum.services.store.schema import (
     clusters,
     events,
     parts,
+    quotas,
     split_uid,
     tasks,
     uid,
@@ -181,6 +183,38 @@ def cluster_nodes(connection: Connection, cluster: str | None) -> list[views.Nod
         for row in connection.execute(query)
         for node in sorted(_nodes(row.nodes), key=lambda node: node.name)
     ]  # fmt: skip
+
+
+def quota_page(
+    connection: Connection,
+    caller: Caller,
+    default: int,
+    *,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> views.Quotas:
+    """By tenant; who is bound to one sees that one. `default`: the limit without a quota."""
+    query = select(quotas)
+    if caller.tenant:
+        query = query.where(quotas.c.tenant == caller.tenant)
+    items, following = page(
+        connection, query, [quotas.c.tenant], [str], partial(_quota_view, default=default),
+        cursor=cursor, limit=limit,
+    )  # fmt: skip
+    return views.Quotas(items=items, next=following)
+
+
+def quota(connection: Connection, tenant: str, default: int) -> views.QuotaView:
+    """One tenant's; without a row it has nothing, and may have `default` tasks."""
+    row = connection.execute(select(quotas).where(quotas.c.tenant == tenant)).first()
+    if row is None:
+        return views.QuotaView(tenant=tenant, tasks=0, limit=default, max_tasks=None)
+    return _quota_view(row, default)
+
+
+def _quota_view(row: Row[Any], default: int) -> views.QuotaView:
+    limit = default if row.max_tasks is None else row.max_tasks
+    return views.QuotaView(tenant=row.tenant, tasks=row.tasks, limit=limit, max_tasks=row.max_tasks)
 
 
 def assignment_page(

@@ -52,8 +52,8 @@ async def submission(
         body = _for_cluster(body, cluster)
     digest = hashlib.sha256(body).hexdigest()
     if len(body) > bodies.LARGE_BYTES:
-        return await asyncio.to_thread(_parse, body, format or announced), digest
-    return _parse(body, format or announced), digest
+        return await asyncio.to_thread(parse, body, format or announced), digest
+    return parse(body, format or announced), digest
 
 
 def _for_cluster(body: bytes, cluster: str) -> bytes:
@@ -73,13 +73,18 @@ def _for_cluster(body: bytes, cluster: str) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _parse(body: bytes, format: str | None) -> WorkflowSpec:
+def parse(body: bytes, format: str | None = None, source: str = "body") -> WorkflowSpec:
+    """The submission in a text: our own JSON, or any format of workflows that is read.
+
+    `format` None: by what the text holds. `source` stands for its name in messages. Raises
+    `MalformedBody`, pydantic's `ValidationError` or `InputError`.
+    """
     if format is None and _native(body):
         return WorkflowSpec.model_validate_json(body)
     from cerebrum.traces.workflows import parse_workflow
 
     try:
-        return spec_of(parse_workflow(body, "body", format))
+        return spec_of(parse_workflow(body, source, format))
     except RecursionError:
         raise MalformedBody(400, "malformed request", "nested too deeply") from None
 

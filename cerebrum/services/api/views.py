@@ -160,6 +160,16 @@ class AssignmentView(View):
     held_unix_s: float | None
 
 
+class QuotaView(View):
+    """A tenant's unended `tasks`, and the `limit` they may reach: its own `max_tasks`, or that of
+    every tenant that has none."""
+
+    tenant: str
+    tasks: int
+    limit: int
+    max_tasks: int | None
+
+
 class PolicyView(View):
     """A policy that can be named, and what it is for."""
 
@@ -231,6 +241,13 @@ class Assignments(View):
     """A page, newest first."""
 
     items: list[AssignmentView]
+    next: Cursor = None
+
+
+class Quotas(View):
+    """A page, by tenant."""
+
+    items: list[QuotaView]
     next: Cursor = None
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from cerebrum.services.controller._prepared import Prepared
 from cerebrum.services.controller._specs import Shape, unpacked
 from cerebrum.services.store import schema as db
+from cerebrum.services.wire import TERMINAL
 
 _CHUNK = 5000  # numbers in one IN (...): below what either database takes
 _MUTABLE = (
@@ -63,7 +64,7 @@ class TaskRow:
     @property
     def ended(self) -> bool:
         """Whether it has its result."""
-        return self.state in db.TERMINAL
+        return self.state in TERMINAL
 
     @property
     def out(self) -> bool:

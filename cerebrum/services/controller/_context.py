@@ -22,11 +22,13 @@ from cerebrum.services.controller._specs import Shape, ShapeCache, unpacked
 from cerebrum.services.controller.election import Leadership, check_epoch
 from cerebrum.services.controller.settings import ControllerSettings
 from cerebrum.services.errors import Refused
-from cerebrum.services.ports import Clock, Store
+from cerebrum.services.ports import Clock, Compute, Store, at_once
 from cerebrum.services.store import schema as db
 
 T = TypeVar("T")
-
+LARGE_BYTES = 10_000
+"""Of a stored workflow: a thousand tasks or so. Above this, unpacking would hold up the event loop.
+"""
 
 # Literal, not bound: PostgreSQL must see the same expression in SELECT and in GROUP BY.
 _WAITING = literal_column(
@@ -75,8 +77,9 @@ class Context:
         rng: np.random.Generator,
         name: str,
         url: str,
+        compute: Compute = at_once,
     ) -> None:
-        self.store, self.clock, self.settings = store, clock, settings
+        self.store, self.clock, self.settings, self.compute = store, clock, settings, compute
         self._rng = rng
         self.leadership = Leadership(store, clock, name, url, settings.leader_ttl_s)
         self.sessions: dict[str, Session] = {}
@@ -146,7 +149,10 @@ class Context:
             blob = await self.store.read(lambda connection: connection.scalar(query))
             if blob is None:
                 return None
-            found = unpacked(workflow_id, blob)
+            if len(blob) > LARGE_BYTES:
+                found = await self.compute(lambda: unpacked(workflow_id, blob))
+            else:
+                found = unpacked(workflow_id, blob)
             self.shapes.put(found)
         return found
 

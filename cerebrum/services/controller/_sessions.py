@@ -111,30 +111,21 @@ class Session:
         nodes, backlog = self.usable, self.backlog
         free = [self.free[node.name] for node in nodes if node.name in self.free]
         unseen = [node for node in nodes if node.name not in self.free]
-        cpu = sum(node.cpu_milli for node in nodes)
         cpu_free = sum(s.cpu_free_milli for s in free) + sum(n.cpu_milli for n in unseen)
         memory_free = sum(s.memory_free_mib for s in free) + sum(n.memory_mib for n in unseen)
-        weights = [max(node.cpu_milli, 1) for node in nodes]
+        speeds, weights = [n.speed for n in nodes], [max(n.cpu_milli, 1) for n in nodes]
         forecast = [s.forecast_cpu for s in free]
-        return ClusterView(
-            name=self.cluster,
-            cpu_milli=cpu,
-            memory_mib=sum(node.memory_mib for node in nodes),
-            gpu_count=sum(node.gpu_count for node in nodes),
-            nodes=len(nodes),
-            largest_cpu_milli=max((node.cpu_milli for node in nodes), default=0),
-            largest_memory_mib=max((node.memory_mib for node in nodes), default=0),
-            largest_gpu_count=max((node.gpu_count for node in nodes), default=0),
+        return ClusterView.of(
+            self.cluster, nodes, speeds, [node.gpu_model for node in nodes],
             cpu_free_milli=max(0, cpu_free - backlog.waiting_cpu_milli),
             memory_free_mib=memory_free,
             backlog_core_s=backlog.waiting_core_s + max(backlog.held_core_s, self.reported_core_s),
-            speed=sum(w * n.speed for w, n in zip(weights, nodes, strict=True)) / sum(weights)
+            speed=sum(w * s for w, s in zip(weights, speeds, strict=True)) / sum(weights)
             if nodes
             else 1.0,
             forecast_cpu=sum(forecast) / len(forecast) if forecast else 0.0,
             zone=self.zone,
-            gpu_models=tuple(sorted({node.gpu_model for node in nodes if node.gpu_model})),
-        )
+        )  # fmt: skip
 
 
 _FREE = {

@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum.engine.schedule import longest_way, rank_order
 from cerebrum.model.errors import InputError
 from cerebrum.model.federation import Network
-from cerebrum.model.resources import GPU_MILLI, Resources
 from cerebrum.model.tasks import TaskClass, TaskTable
 from cerebrum.model.workflow import Workflow
 from cerebrum.services.errors import Refused
@@ -84,23 +84,14 @@ class Shape:
         Seconds from the start of a task to the end of the workflow at the least.
         """
         mb_s, latency_s = _mean_link(network)
-        rank = (self.workflow.tasks.duration_s / speed).tolist()
-        first, edges = (array.tolist() for array in self.workflow.successors)
-        after, volume = self.workflow.after.tolist(), self.workflow.volume_mb.tolist()
-        for task in reversed(self.order):
-            longest = 0.0
-            for edge in edges[first[task] : first[task + 1]]:
-                move_s = latency_s + volume[edge] / mb_s if volume[edge] > 0 else 0.0
-                longest = max(longest, move_s + rank[after[edge]])
-            rank[task] += longest
-        return np.asarray(rank, np.float64)
+        volume_mb = self.workflow.volume_mb
+        move_s = np.where(volume_mb > 0, latency_s + volume_mb / mb_s, 0.0)
+        return longest_way(self.workflow, self.workflow.tasks.duration_s / speed, move_s)
 
     def positions(self, rank_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """int64[tasks]: place in the order of falling rank; never before a predecessor."""
-        place = np.empty(len(self), np.int64)
-        place[self.workflow.order] = np.arange(len(self))
         position = np.empty(len(self), np.int64)
-        position[np.lexsort((place, -rank_s))] = np.arange(len(self))
+        position[rank_order(self.workflow, rank_s)] = np.arange(len(self))
         return position
 
 
@@ -164,17 +155,11 @@ def _class_of(task: TaskSpec, known: dict[tuple[object, ...], int], rows: list[T
     found = known.get(key)
     if found is None:
         try:
-            rows.append(TaskClass(resources_of(task), tuple(task.gpu_models)))
+            rows.append(TaskClass(task.resources, tuple(task.gpu_models)))
         except InputError as error:
             raise error.at(field=f"task {task.name!r}: {error.place.field}") from None
         found = known[key] = len(rows) - 1
     return found
-
-
-def resources_of(task: TaskSpec) -> Resources:
-    """What a task asks for; GPUs without thousandths are whole ones."""
-    gpu_milli = task.gpu_milli or (GPU_MILLI if task.gpu_count else 0)
-    return Resources(task.cpu_milli, task.memory_mib, task.gpu_count, gpu_milli)
 
 
 def packed(spec: WorkflowSpec) -> bytes:

@@ -21,12 +21,12 @@ from cerebrum.services.controller._context import Context
 from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.controller.election import Leadership
-from cerebrum.services.controller.plan import Compute, Planner, at_once
+from cerebrum.services.controller.plan import Planner
 from cerebrum.services.controller.settings import ControllerSettings
 from cerebrum.services.controller.submit import Submitted
 from cerebrum.services.controller.views import ClusterStatus, cluster_statuses
 from cerebrum.services.errors import StoreUnavailable
-from cerebrum.services.ports import Clock, Store
+from cerebrum.services.ports import Clock, Compute, Store, at_once
 from cerebrum.services.store import schema as db
 
 LOOK_S = 1.0
@@ -53,17 +53,16 @@ class Controller:
         url: str = "",
         compute: Compute = at_once,
     ) -> None:
-        self._context = Context(store, clock, settings, rng, name, url)
+        self._context = Context(store, clock, settings, rng, name, url, compute)
         self._auctions = Auctions(self._context)
-        self._compute = compute
-        self._planner = Planner(self._context, self._auctions, compute)
+        self._planner = Planner(self._context, self._auctions)
 
     # -- running ------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Lead when it is our turn, until cancelled. Raises `LeadershipLost`."""
         context = self._context
-        await self._compute(lambda: policies.warm_up(context.settings))
+        await context.compute(lambda: policies.warm_up(context.settings))
         await context.leadership.campaign(self._take_over)
         tasks = [
             asyncio.ensure_future(work)

@@ -14,6 +14,7 @@ from cerebrum.services.controller._specs import Shape
 from cerebrum.services.controller._transitions import cancel, take_back
 from cerebrum.services.errors import Refused
 from cerebrum.services.store import schema as db
+from cerebrum.services.wire import TERMINAL
 
 
 async def cancel_workflow(context: Context, workflow_id: str, tenant: str | None) -> str:
@@ -21,7 +22,7 @@ async def cancel_workflow(context: Context, workflow_id: str, tenant: str | None
     shape = await _shape(context, workflow_id, tenant)
 
     def work(change: Change) -> str:
-        if _state(change, workflow_id) not in db.TERMINAL:
+        if _state(change, workflow_id) not in TERMINAL:
             change.connection.execute(
                 update(db.workflows)
                 .where(db.workflows.c.id == workflow_id)

@@ -8,9 +8,8 @@ reserved in the backlogs before the next decision, and in the database with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,25 +33,15 @@ from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.errors import StoreUnavailable
 
-T = TypeVar("T")
-Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs a long computation: at once, or in a thread where there are threads."""
-
-
 MAX_AUCTIONS = 16
 """Workflows whose parts are auctioned at one time."""
-
-
-async def at_once(work: Callable[[], Any]) -> Any:
-    """Compute in the event loop."""
-    return work()
 
 
 class Planner:
     """Decides on pending workflows, highest priority first, then oldest."""
 
-    def __init__(self, context: Context, auctions: Auctions, compute: Compute = at_once) -> None:
-        self._context, self._auctions, self._compute = context, auctions, compute
+    def __init__(self, context: Context, auctions: Auctions) -> None:
+        self._context, self._auctions = context, auctions
         # Set aside: no room until another cluster opens; no node until capacity changes.
         self._no_room: dict[str, int] = {}
         self._unfit: dict[str, tuple[int, float]] = {}
@@ -199,7 +188,7 @@ class Planner:
         views = [session.view() for session in sessions]
         known = [rows[i].part for i in range(len(shape))]
         if any(part is None for part in known):
-            cut = await self._compute(
+            cut = await self._context.compute(
                 lambda: policies.decompose(settings, spec, shape.workflow, views)
             )
             cut = policies.divisible(shape, cut, sessions)
@@ -211,7 +200,7 @@ class Planner:
         if name == policies.AUCTION:
             chosen = await self._auction(shape, cut, wanted, placed, sessions)
         else:
-            chosen = await self._compute(
+            chosen = await self._context.compute(
                 lambda: policies.assign(settings, name, cut, views, placed)
             )
         clusters = _by_node(shape, cut, pending, chosen, sessions)

@@ -46,7 +46,9 @@ def warm_up(settings: ControllerSettings) -> None:
     views = [
         ClusterView(name, 1000, 0, largest_cpu_milli=1000, cpu_free_milli=1000) for name in "xy"
     ]
-    cut = decompose(settings, spec, workflow_of(spec), views)
+    shape = Shape("", spec, workflow_of(spec))
+    shape.upward_rank_s(1.0, network_of(settings, len(views)))
+    cut = decompose(settings, spec, shape.workflow, views)
     if settings.assignment != AUCTION:
         assign(settings, settings.assignment, cut, views, np.full(cut.parts, -1, np.int32))
 

@@ -24,6 +24,7 @@ from cerebrum.services.controller._transitions import (
 from cerebrum.services.controller.registration import contact
 from cerebrum.services.store import schema as db
 from cerebrum.services.wire import (
+    TERMINAL,
     Ack,
     Acked,
     Report,
@@ -163,7 +164,7 @@ def _apply(change: Change, shapes: dict[str, Shape], cluster: str, one: TaskRepo
         change.log("report_ignored", cluster=cluster, uid=one.uid, change=one.change)
         return
     task = change.task(shape.id, idx)
-    final = one.change in db.TERMINAL
+    final = one.change in TERMINAL
     if final:
         _stray_ended(change, shape, task, cluster, one.generation)
     current = task.generation == one.generation and task.cluster == cluster

@@ -23,6 +23,8 @@ from sqlalchemy import (
     text,
 )
 
+from cerebrum.services.wire import TERMINAL
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -35,8 +37,6 @@ metadata = MetaData(
 # A row number that grows: SQLite gives those only to INTEGER, PostgreSQL's should not end at 2^31.
 _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
-TERMINAL = ("succeeded", "failed", "cancelled", "rejected")
-"""States that neither a task nor a workflow leaves."""
 ACTIVE = ("assigned", "offered", "held", "running")
 """States of a task that has a cluster and no end."""
 WORKFLOW_STATES = ("pending", "running", *TERMINAL)

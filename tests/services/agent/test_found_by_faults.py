@@ -67,6 +67,23 @@ def test_after_a_reboot_what_had_a_fence_is_fenced_and_not_failed():
     play(story)
 
 
+def test_what_a_fence_has_ended_is_fenced_whoever_looks_at_its_run_first():
+    async def story() -> None:
+        stage = Stage()
+        stage.controller.offer("a", task("x", 20, max_attempts=1), fence_after_s=40.0)
+        stage.start()
+        await stage.until(lambda: stage.disk.state("w/x") == "running")
+        await stage.kill()
+        stage.world = None  # its runs are gone, and the fence is closed
+        agent = stage.start(boot_id="b2")
+        await stage.kill()  # before any of its loops has begun: the first turn is the runner's
+        await agent.runner.reconcile_now()
+        assert stage.disk.state("w/x") == "cancelled"
+        assert [kind for kind, *_ in stage.disk.events("fenced", "failed")] == ["fenced"]
+
+    play(story)
+
+
 def test_a_dropped_run_that_takes_its_time_to_end_behind_a_closed_fence_stops_nobody():
     async def story() -> None:
         stage = Stage(grace_s=30.0)

@@ -68,6 +68,26 @@ def test_who_alone_waits_for_room_in_a_full_cluster_is_planned_when_it_opens():
     story(tell, window_tasks=2, ahead_tasks=2)
 
 
+def test_a_cluster_that_fills_and_opens_between_two_looks_has_opened():
+    async def tell(rig: Rig) -> None:
+        large, small = Agent(rig, "large"), Agent(rig, "small", cpu_milli=1000)
+        await large.register()
+        await small.register()
+        spec = job("x", "y")
+        big = [task.model_copy(update={"cpu_milli": 4000}) for task in spec.tasks]
+        first = await rig.submit(spec.model_copy(update={"tasks": big}))
+        await rig.clock.advance(1.0)
+        second = await rig.submit(spec.model_copy(update={"tasks": big[:1]}))
+        # Both looks see the large cluster open; only what is between them does not.
+        assert await rig.controller.plan_once() == 1
+        await large.take()
+        await large.end(f"{first}/x")
+        await rig.plan()
+        assert rig.task(second, "x").cluster == "large"
+
+    story(tell, window_tasks=2, ahead_tasks=2)
+
+
 def test_the_late_result_of_a_lost_cluster_ends_a_task_that_waits_for_another():
     async def tell(rig: Rig) -> None:
         agent, others = Agent(rig, "a"), [Agent(rig, name, cpu_milli=100) for name in "bc"]

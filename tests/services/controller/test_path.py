@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from cerebrum.services import wire
+from cerebrum.services.controller import _context, submit
 from cerebrum.services.errors import Refused
 from tests.services.controller.rig import Agent, Rig, chain, job, story
 
@@ -186,5 +191,60 @@ def test_the_second_of_two_equal_workflows_sees_what_the_first_was_given():
         await rig.plan()
         used = [rig.task(workflow, "x").cluster for workflow in workflows]
         assert sorted(used) == ["a", "a", "b", "b"]
+
+    story(tell)
+
+
+def test_a_cluster_is_seen_with_the_speed_of_each_node_that_takes_tasks():
+    async def tell(rig: Rig) -> None:
+        agent = Agent(rig, "a", cpu_milli=1000)
+        node = agent.nodes[0]
+        agent.nodes = [
+            node,
+            node.model_copy(update={"name": "quick", "cpu_milli": 3000, "speed": 2.0}),
+            node.model_copy(update={"name": "closed", "speed": 9.0, "schedulable": False}),
+        ]
+        await agent.register()
+        free = wire.NodeStatus(name="quick", cpu_free_milli=500, memory_free_mib=100)
+        await agent.poll(nodes=[free])
+        view = rig.controller._context.sessions["a"].view()
+        assert view.node_speeds == (1.0, 2.0)
+        assert (view.speed, view.nodes, view.largest_cpu_milli) == (1.75, 2, 3000)
+        assert (view.cpu_milli, view.cpu_free_milli) == (4000, 1500)
+
+    story(tell)
+
+
+def test_what_is_made_of_a_large_workflow_does_not_hold_up_the_event_loop(monkeypatch):
+    monkeypatch.setattr(submit, "LARGE_TASKS", 3)
+    monkeypatch.setattr(_context, "LARGE_BYTES", 0)
+
+    async def tell(rig: Rig) -> None:
+        elsewhere = 0
+
+        async def compute(work: Callable[[], Any]) -> Any:
+            nonlocal elsewhere
+            elsewhere += 1
+            return await asyncio.to_thread(work)
+
+        def counted() -> int:
+            nonlocal elsewhere
+            done, elsewhere = elsewhere, 0
+            return done
+
+        rig.controller._context.compute = compute
+        await rig.submit(job("a", "b", "c"))
+        assert counted() == 0  # a thread would take longer than the work
+        large = await rig.submit(chain("a", "b", "c", "d"))
+        assert counted() == 1
+        with pytest.raises(Refused, match="'a'"):
+            await rig.submit(chain("a", "b", "c", "a"))
+        assert rig.states(large) == dict.fromkeys("abcd", "pending")
+        counted()
+        controller = await rig.restart()
+        controller._context.compute = compute
+        await rig.controller.cancel_workflow(large)
+        assert counted() == 1
+        assert rig.states(large) == dict.fromkeys("abcd", "cancelled")
 
     story(tell)

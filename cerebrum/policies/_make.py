@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cerebrum.model.errors import ConfigError, UnknownName, nearest
-from cerebrum.model.literals import literal
+from cerebrum.model.errors import ConfigError, UnknownName
+from cerebrum.model.options import parse_options, refuse_unknown, resolve
 from cerebrum.policies import loading
-from cerebrum.policies.scorers import resolve
 
 
 def make(
@@ -30,25 +29,15 @@ def make(
     name = head.replace("_", "-").lower()
     if name not in table:
         raise UnknownName(kind, head, table)
-    found = resolve(table[name])
-    return _finished(found, name, method, {**_inline(name, rest), **options})
-
-
-def _inline(name: str, text: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"expected {name}:key=value, got {part!r}").at(field=name)
-        options[key.strip()] = literal(value.strip())
-    return options
+    given = parse_options(rest, f"{name}:key=value", field=name)
+    return _finished(resolve(table[name]), name, method, {**given, **options})
 
 
 def _finished(found: Any, name: str, method: str, options: dict[str, Any]) -> Any:
     """An object with the method; a class or function is called with the options."""
     if inspect.isclass(found) or (callable(found) and not hasattr(found, method)):
         known = list(inspect.signature(found).parameters)
-        _refuse(name, options, known)
+        refuse_unknown(options, known, field=name)
         try:
             found = found(**options)
         except TypeError as problem:
@@ -56,16 +45,7 @@ def _finished(found: Any, name: str, method: str, options: dict[str, Any]) -> An
                 field=name
             ) from problem
     else:
-        _refuse(name, options, [])
+        refuse_unknown(options, [], field=name)
     if not callable(getattr(found, method, None)):
         raise ConfigError(f"expected an object with {method}(...), got {found!r}").at(field=name)
     return found
-
-
-def _refuse(name: str, options: dict[str, Any], known: list[str]) -> None:
-    for option in options:
-        if option not in known:
-            near = nearest(option, known)
-            takes = ", ".join(known) or "none"
-            hint = f"did you mean {near!r}?" if near else f"it takes {takes}"
-            raise ConfigError(f"no option {option!r}: {hint}").at(field=name)
