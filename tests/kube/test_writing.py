@@ -44,7 +44,8 @@ SELECTORS = NOBODY | st.builds(
 )
 PEER_TERMS = st.builds(PeerTerm, SELECTORS, WORDS)
 WISHES = st.lists(st.tuples(st.integers(1, 100), PEER_TERMS), max_size=2).map(tuple)
-OWN = NOBODY | st.builds(PeerSelector, SELECTED, st.just(("a",)))
+SOMETHING = SELECTED.filter(bool)  # an empty selector of a spread counts nobody
+OWN = NOBODY | st.builds(PeerSelector, SOMETHING, st.just(("a",)))
 
 
 def spreads(domains: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Spread, ...]]:

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One pod: node -> why it is refused; nodes that are missing take it. `all` refuses every one."""
+    """One pod: node -> why it is refused (missing: it is not). `all` refuses every node."""
 
     pod: str
     refused: dict[str, str]
@@ -69,9 +69,7 @@ def ours(cluster: Json) -> Iterator[Verdict]:
     running = [_read(reader, pod) for pod in cluster["pods"]]
     judged = [_read(reader, pod) for pod in cluster["judge"]]
     extended = frozenset(
-        name
-        for demands in (*running, *judged)
-        for name, _ in demands.task_class.resources.extended
+        name for demands in (*running, *judged) for name, _ in demands.task_class.resources.extended
     )
     csi = reader.context.storage.csi_nodes
     read = [objects.convert(item, objects.Node) for item in cluster["nodes"]]
