@@ -143,9 +143,13 @@ def _texts(value: Any, where: str) -> dict[str, str]:
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", value)):
+    if not isinstance(value, dict):
         raise ConfigError(f"expected a mapping, got {type(value).__name__}").at(field=where)
-    return cast("dict[str, Any]", value)
+    known = cast("dict[object, Any]", value)
+    for key in known:
+        if not isinstance(key, str):
+            raise ConfigError(f"expected text as key, got {key!r}").at(field=where)
+    return cast("dict[str, Any]", known)
 
 
 def _list(value: Any, where: str) -> list[Any]:

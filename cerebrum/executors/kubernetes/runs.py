@@ -21,6 +21,7 @@ import numpy as np
 from cerebrum.executors._launches import check_deadline, check_grace, check_launch, check_stream
 from cerebrum.executors.kubernetes import _runs_objects as at
 from cerebrum.executors.kubernetes._runs_book import Book
+from cerebrum.executors.kubernetes._runs_inventory import ClusterInventory
 from cerebrum.executors.kubernetes._runs_objects import Mark, RunPod
 from cerebrum.executors.kubernetes._runs_pod import PodSettings, fence_text, pod_of
 from cerebrum.executors.kubernetes._runs_requests import RunRequests
@@ -51,7 +52,8 @@ class KubernetesRuns:
 
     A pod that does not begin within `start_timeout_s` (staging aside) has failed to start. Pods of
     forgotten runs stay for their logs: `keep_ended_s`, but at most `keep_ended` of them. `access`
-    is `load_access(...)`; `qps`, `burst` bound the requests a second.
+    is `load_access(...)`; `qps`, `burst` bound the requests a second. With `inventory`, the nodes
+    are followed too, and a run whose node has been no more for `node_gone_s` has failed.
     """
 
     name = "kubernetes"
@@ -66,6 +68,8 @@ class KubernetesRuns:
         keep_ended: int = 1000,
         qps: float = 50.0,
         burst: int = 100,
+        inventory: bool = True,
+        node_gone_s: float = 40.0,
     ) -> None:
         self.settings = settings
         self._start_timeout_s = start_timeout_s
@@ -77,6 +81,15 @@ class KubernetesRuns:
             query={"labelSelector": at.selector(settings.cluster)},
             rng=np.random.default_rng(),
         )  # fmt: skip
+        self.inventory = (
+            ClusterInventory(
+                self._client, settings.cluster, settings.template, np.random.default_rng()
+            )
+            if inventory
+            else None
+        )
+        self._node_gone_s = node_gone_s
+        self._gone_since: dict[str, float] = {}  # node -> monotonic
         self._book = Book()
         self._deadlines: dict[str, float] = {}  # monotonic
         self._starting: dict[str, float] = {}  # since when, monotonic
@@ -181,16 +194,11 @@ class KubernetesRuns:
             self._opened = False
             await self._client.__aexit__(None, None, None)
 
-    # -- what the cluster says --------------------------------------------------------------
-
-    async def node_lost(self, node: str) -> None:
-        """A node is no more: what ran there is over. The caller vouches for that."""
+    async def open(self) -> None:
+        """Connect, list and watch now rather than at the first call. Raises `CerebrumError`."""
         await self._ready()
-        lost = [pod for pod in self._book.pods.values() if pod.spec.node_name == node]
-        mark = Mark("failed", f"node {node} is gone")
-        await _together(
-            self._requests.end(pod.metadata.name, mark, 0, pod) for pod in lost if not is_over(pod)
-        )
+
+    # -- what the cluster says --------------------------------------------------------------
 
     async def _ready(self) -> None:
         """Open, list and watch. Raises `CerebrumError` when there is no first list for too long."""
@@ -202,6 +210,8 @@ class KubernetesRuns:
                 asyncio.create_task(self._tend(), name="runs-tend"),
                 asyncio.create_task(self._sweep(), name="runs-sweep"),
             ]
+            if self.inventory is not None:
+                self._loops.append(asyncio.create_task(self.inventory.run(), name="inventory"))
         if self._informer.synced.is_set():
             return
         try:
@@ -254,9 +264,20 @@ class KubernetesRuns:
             if not self._goes_on(run_id):
                 continue
             mark = self._reason_to_end(run_id, pod, now_s)
-            if mark is not None:
+            if self._is_lost(pod.spec.node_name, now_s):
+                lost = mark or Mark("failed", f"node {pod.spec.node_name} is gone")
+                due.append(self._requests.end(run_id, lost, 0, pod))
+            elif mark is not None:
                 due.append(self._end(run_id, mark, 0.0))
         return due
+
+    def _is_lost(self, node: str, now_s: float) -> bool:
+        """Whether the API server has had no such node for a while: then the machine is no more, as
+        far as Kubernetes is concerned, and its kubelet will not say so any more."""
+        if not node or self.inventory is None or self.inventory.has(node):
+            self._gone_since.pop(node, None)
+            return False
+        return now_s - self._gone_since.setdefault(node, now_s) >= self._node_gone_s
 
     def _reason_to_end(self, run_id: str, pod: RunPod, now_s: float) -> Mark | None:
         if pod.metadata.deletionTimestamp is not None:

@@ -204,10 +204,11 @@ class FakeApi:
             if wanted is not None and wanted != old["metadata"][field]:
                 return refused(409, "Conflict", f"another {field}")
         new = _merged(old, body)
-        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
-            if new.get("status", {}).get("phase") in ("Succeeded", "Failed") or _unbound(new):
-                self._remove(key, new)
-                return web.json_response(new)
+        free = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
+        over = new.get("status", {}).get("phase") in ("Succeeded", "Failed") or _unbound(new)
+        if free and (over or new["metadata"].get("deletionGracePeriodSeconds") == 0):
+            self._remove(key, new)
+            return web.json_response(new)
         return web.json_response(self._store(key, new))
 
     def _delete(self, key: Key, body: dict[str, Any]) -> web.Response:
@@ -254,9 +255,7 @@ def refused(status: int, reason: str, message: str = "") -> web.Response:
     return web.json_response(said, status=status)
 
 
-def _event(
-    event: str, new: Any, old: Any, namespace: str, query: Any, version: int
-) -> list[bytes]:
+def _event(event: str, new: Any, old: Any, namespace: str, query: Any, version: int) -> list[bytes]:
     """One line of a watch, or none: what enters a selection is ADDED, what leaves it DELETED."""
     if namespace and new["metadata"].get("namespace") != namespace:
         return []
