@@ -128,7 +128,7 @@ class Placement:
         made = [item.task(first + i) for i, item in enumerate(new)]
         numbers = self.engine.admit(TaskTable.from_tasks(made)).tolist()
         for number, item in zip(numbers, new, strict=True):
-            self.ids[item.uid] = number
+            self.ids[item.uid] = int(number)
             self.uids.append(item.uid)
         self.entries.append(["admit", [task_record(task) for task in made]])
 
