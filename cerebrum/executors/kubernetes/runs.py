@@ -23,7 +23,7 @@ from cerebrum.executors.kubernetes import _runs_objects as at
 from cerebrum.executors.kubernetes._runs_book import Book
 from cerebrum.executors.kubernetes._runs_inventory import ClusterInventory
 from cerebrum.executors.kubernetes._runs_objects import Mark, RunPod
-from cerebrum.executors.kubernetes._runs_pod import PodSettings, fence_text, pod_of
+from cerebrum.executors.kubernetes._runs_pod import IMAGE, PodSettings, fence_text, pod_of
 from cerebrum.executors.kubernetes._runs_requests import RunRequests
 from cerebrum.executors.kubernetes._runs_status import (
     FENCED,
@@ -32,11 +32,14 @@ from cerebrum.executors.kubernetes._runs_status import (
     status_of,
     why_not_started,
 )
+from cerebrum.executors.kubernetes._runs_template import Template, read_template
 from cerebrum.executors.kubernetes.access import Access
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.informer import Change, Informer
 from cerebrum.model.errors import CerebrumError, NotFound
 from cerebrum.model.runs import Launch, RunPhase, RunStatus
+
+__all__ = ["IMAGE", "KubernetesRuns", "PodSettings", "Template", "read_template"]
 
 SYNC_S = 20.0
 """How long a call waits for the first list of pods before it says that there is none."""
