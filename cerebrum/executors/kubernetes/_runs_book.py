@@ -81,8 +81,10 @@ class Book:
         """Queue what is new in it."""
         last = self.told.get(status.run_id)
         before = RunPhase.STARTING if last is None else last.phase
-        if before.final:
+        if before.final or (before is RunPhase.RUNNING and status.phase is RunPhase.STARTING):
             return
+        if before is RunPhase.RUNNING and status.phase is RunPhase.START_FAILED:
+            status = replace(status, phase=RunPhase.FAILED)  # its status forgot that it ran
         self.told[status.run_id] = status
         if status.phase is before:
             return

@@ -80,8 +80,9 @@ def began_unix_s(pod: RunPod) -> float:
         if started is not None and started.timestamp() > 0:
             return started.timestamp()
         return _unix(started, pod) if started is None and _worked(state.terminated) else math.nan
-    bare = not pod.status.container_statuses
-    if bare and pod.status.phase in ("Running", "Succeeded"):  # by a script, without containers
+    # Phases that were set by a script, without a word about containers.
+    bare = pod.status.phase == "Running" and not pod.status.container_statuses
+    if bare or pod.status.phase == "Succeeded":
         return _unix(pod.status.start_time, pod)
     return math.nan
 

@@ -284,8 +284,8 @@ def _selected(item: Any, query: Any) -> bool:
             return False
     for part in filter(None, query.get("fieldSelector", "").split(",")):
         field, _, value = part.partition("!=")
-        assert field == "status.phase"
-        if item.get("status", {}).get("phase") == value:
+        of, name = field.split(".")
+        if item.get(of, {}).get(name, "") == value:
             return False
     return True
 
