@@ -21,6 +21,7 @@ import numpy as np
 from cerebrum.executors._launches import check_deadline, check_grace, check_launch, check_stream
 from cerebrum.executors.kubernetes import _runs_objects as at
 from cerebrum.executors.kubernetes._runs_book import Book
+from cerebrum.executors.kubernetes._runs_fences import Fences
 from cerebrum.executors.kubernetes._runs_inventory import ClusterInventory
 from cerebrum.executors.kubernetes._runs_objects import Mark, RunPod
 from cerebrum.executors.kubernetes._runs_pod import IMAGE, PodSettings, fence_text, pod_of
@@ -46,7 +47,6 @@ SYNC_S = 20.0
 _TICK_S = 1.0
 _SWEEP_S = 60.0
 _AT_ONCE = 16
-_OLD_FENCE_S = 3600.0
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 
 
@@ -94,7 +94,7 @@ class KubernetesRuns:
         self._node_gone_s = node_gone_s
         self._gone_since: dict[str, float] = {}  # node -> monotonic
         self._book = Book()
-        self._deadlines: dict[str, float] = {}  # monotonic
+        self._fences = Fences()
         self._starting: dict[str, float] = {}  # since when, monotonic
         self._loops: list[asyncio.Task[None]] = []
         self._opened = False
@@ -105,7 +105,7 @@ class KubernetesRuns:
     async def start(self, launch: Launch) -> None:
         """See `Executor.start`. Raises `InputError` for what can be no pod."""
         check_launch(launch)
-        deadline_s = self._deadlines.get(launch.run_id)
+        deadline_s = self._fences.at_s(launch.run_id)
         left_s = math.inf if deadline_s is None else deadline_s - time.monotonic()
         fence = None if deadline_s is None else time.time() + left_s
         pod = pod_of(launch, self.settings, fence)
@@ -121,6 +121,8 @@ class KubernetesRuns:
             )  # fmt: skip
             return
         self._book.asked(await self._requests.create(pod))
+        if deadline_s is not None:
+            self._fences.shown(launch.run_id, deadline_s)
         self._hurry.set()
 
     async def stop(self, run_id: str, reason: str, grace_s: float = 10.0) -> None:
@@ -153,24 +155,27 @@ class KubernetesRuns:
         if pod is not None and pod.run_id == run_id and is_over(pod):
             await self._requests.let_go(pod)
             self._book.forget(run_id)
-            self._deadlines.pop(run_id, None)
+            self._fences.forget(run_id)
 
     async def fence(self, run_ids: Sequence[str], seconds: float | None) -> None:
         """See `Executor.fence`. Kept here, on the pods, and by the pods' own watchdogs."""
         check_deadline(seconds)
         now_s = time.monotonic()
-        self._drop_old_fences(now_s)
+        self._fences.drop_old(now_s)
+        to_show: list[str] = []
         for run_id in run_ids:
             if seconds is None:
-                self._deadlines.pop(run_id, None)
+                self._fences.lift(run_id)
+                news = True
             else:
-                self._deadlines[run_id] = now_s + seconds
+                news = self._fences.set(run_id, now_s, seconds)
+            if news and self._goes_on(run_id):
+                to_show.append(run_id)
         self._hurry.set()
-        text = None if seconds is None else fence_text(time.time() + seconds)
-        known = [name for name in run_ids if self._goes_on(name)]
-        if known:
+        if to_show:
             await self._ready()
-            await _together(self._requests.fence(name, text) for name in known)
+            at_s = None if seconds is None else now_s + seconds
+            await _together(self._show_fence(run_id, at_s) for run_id in to_show)
 
     async def logs(
         self, run_id: str, stream: str = "stdout", offset: int = 0, limit: int = 2**20
@@ -250,13 +255,25 @@ class KubernetesRuns:
         whole_s = max(1, math.ceil(grace_s))
         await self._requests.end(run_id, mark, whole_s, self._book.pods.get(run_id))
 
+    async def _show_fence(self, run_id: str, at_s: float | None) -> None:
+        """Write a deadline (monotonic) on the run's pod as the time of day that it is."""
+        text = None if at_s is None else fence_text(time.time() + at_s - time.monotonic())
+        await self._requests.fence(run_id, text)
+        if at_s is not None:
+            self._fences.shown(run_id, at_s)
+
     async def _tend(self) -> None:
         """End what is past its fence, what does not begin, and what was marked and not deleted."""
         await self._informer.synced.wait()
         while True:
             with contextlib.suppress(CerebrumError, OSError):  # the next round tries again
                 await _together(self._due(time.monotonic()))
-            wait_s = min([_TICK_S, *(s - time.monotonic() for s in self._deadlines.values())])
+            going_on = [
+                run_id
+                for run_id, pod in self._book.pods.items()
+                if pod.metadata.deletionTimestamp is None and self._goes_on(run_id)
+            ]
+            wait_s = min(_TICK_S, self._fences.next_s(going_on) - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), max(0.01, wait_s))
             self._hurry.clear()
@@ -272,6 +289,8 @@ class KubernetesRuns:
                 due.append(self._requests.end(run_id, lost, 0, pod))
             elif mark is not None:
                 due.append(self._end(run_id, mark, 0.0))
+            elif (at_s := self._fences.to_show(run_id, now_s)) is not None:
+                due.append(self._show_fence(run_id, at_s))
         return due
 
     def _is_lost(self, node: str, now_s: float) -> bool:
@@ -288,7 +307,8 @@ class KubernetesRuns:
         asked = mark_of(pod)
         if asked is not None:  # by somebody who died before the deletion, or is about to delete
             return asked
-        if self._deadlines.get(run_id, math.inf) <= now_s:
+        deadline_s = self._fences.at_s(run_id)
+        if deadline_s is not None and deadline_s <= now_s:
             return Mark("stopped", FENCED)
         waiting = pod.container().waiting
         if waiting is not None and waiting.reason in _HOPELESS:
@@ -319,18 +339,13 @@ class KubernetesRuns:
             if i >= self._keep_ended or status_of(pod).ended_unix_s < oldest
         ]
 
-    def _drop_old_fences(self, now_s: float) -> None:
-        """Of runs that never came to be."""
-        old = [run_id for run_id, s in self._deadlines.items() if s < now_s - _OLD_FENCE_S]
-        for run_id in old:
-            del self._deadlines[run_id]
-
     def _adopt_fence(self, pod: RunPod) -> None:
         """A deadline that an earlier life wrote on a pod."""
         text = pod.note(at.FENCE)
         if text.isdigit() and text.isascii():
             left_s = int(text) - time.time()
-            self._deadlines.setdefault(pod.run_id, time.monotonic() + left_s)
+            now_s = time.monotonic()
+            self._fences.adopt(pod.run_id, now_s, now_s + left_s)
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -331,8 +331,12 @@ def test_a_fence_moves_on_the_pod_and_holds_in_the_next_life(api: FakeApi):
         await first.running("r1")
         late = _deadline(api)
         assert LONG_S - 5 < late - time.time() <= LONG_S
-        await first.executor.fence(["r1"], 2 * LONG_S)
-        assert _deadline(api) > late + LONG_S / 2
+        await first.executor.fence(["r1"], LONG_S + 2)
+        assert _deadline(api) == late, "a write for two seconds more"
+        await first.executor.fence(["r1"], 3 * LONG_S)  # of which it knows less than half
+        await until(lambda: _deadline(api) > late + LONG_S)
+        await first.executor.fence(["r1"], LONG_S)
+        assert _deadline(api) <= late + 60, "an earlier deadline is shown at once"
         await first.executor.fence(["r1"], None)
         assert _deadline(api) is None
         await first.executor.fence(["r1"], 2.0)
