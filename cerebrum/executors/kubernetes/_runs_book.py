@@ -12,6 +12,9 @@ from cerebrum.executors.kubernetes._runs_status import status_of, vanished
 from cerebrum.model.runs import RunPhase, RunStatus
 
 
+_AFTER_RUNNING = (RunPhase.SUCCEEDED, RunPhase.FAILED)
+
+
 class Book:
     """Runs by id: `pods` as last seen, the status last told, and the ends of those without a pod.
 
@@ -88,7 +91,7 @@ class Book:
         self.told[status.run_id] = status
         if status.phase is before:
             return
-        began = not math.isnan(status.started_unix_s)
+        began = status.phase in _AFTER_RUNNING or not math.isnan(status.started_unix_s)
         if status.phase.final and before is RunPhase.STARTING and began:
             self._unread.append(_while_it_ran(status))
         self._unread.append(status)

@@ -2,8 +2,8 @@
 
 Of the allocatable amounts, the effective requests of every bound pod that is not over and is not a
 run of ours are taken away. What the pod template tolerates is no taint here; a node that it does
-not select, that is not ready or that the API object says is unschedulable takes nothing new. Of
-GPUs only whole ones are left: one that another pod has a share of is not offered.
+not select, that is tainted otherwise, cordoned or not ready takes nothing new. Of GPUs only whole
+ones are left: one that another pod has a share of is not offered.
 """
 
 from __future__ import annotations
@@ -226,11 +226,13 @@ class ClusterInventory:
             capacity=_left(node.capacity, others),
             slots=max(0, node.slots - len(others)),
             taints=tuple(t for t in node.taints if not any(x.tolerates(t) for x in tolerated)),
-            schedulable=node.schedulable and _ready(item) and self._selects(node),
+            schedulable=node.schedulable and _ready(item) and self._admits(node),
         )
 
-    def _selects(self, node: Node) -> bool:
-        return self._constraints.selects(node.name, node.labels)
+    def _admits(self, node: Node) -> bool:
+        """Whether runs may go there; beside the template's, they tolerate nothing of their own."""
+        here = self._constraints
+        return here.selects(node.name, node.labels) and here.untolerated(node.taints) is None
 
 
 def _left(offered: Resources, others: Sequence[Resources]) -> Resources:
