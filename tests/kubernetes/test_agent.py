@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.durable_submissions import Server
 from tests.kubernetes.objects import node, pod
+from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.shared import Tenant
 from tests.kubernetes.test_runs import Kubelets
 
@@ -101,3 +102,28 @@ def test_an_agent_killed_in_mid_run_comes_back_to_the_same_pod(
         assert began["metadata"]["uid"] in found
         assert len(found) == 2, "a task ran twice"
     assert second.stop() == 0
+
+
+def test_an_api_server_that_dies_and_returns_costs_time_and_no_run(
+    control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    cluster = control_plane()
+    cluster.api.create(node("n1", "2"))
+    server = Server.start(
+        tmp_path, "lca", "lca", "--cluster-id", "k", "--gcc-url", "", "--mode", "off",
+        "--executor", "kubernetes", "--kubeconfig", str(cluster.kubeconfig),
+    )  # fmt: skip
+    try:
+        with Kubelets(cluster.api), httpx.Client(base_url=server.url, timeout=30) as http:
+            assert http.post("/schedule_subgraph", json=chain(6.0)).status_code == 200
+            until(lambda: [p for p in cluster.api.list("Pod") if p["status"]["phase"] == "Running"])
+            cluster.kill_api()
+            time.sleep(4)
+            assert http.get("/healthz").status_code == 200
+            cluster.start_api()
+            until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
+            assert len(cluster.api.list("Pod")) == 2, "a task ran twice"
+        assert server.stop() == 0
+    finally:
+        if server.process.poll() is None:
+            server.kill()

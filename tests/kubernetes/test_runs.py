@@ -7,11 +7,13 @@ server is the real one: names, preconditions, finalizers, graces, watches.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from cerebrum.executors.conformance import CHECKS, Subject, Watch, run_check
@@ -49,12 +51,9 @@ class Kubelets(fake_kubelet.Kubelet):
 
     def _work(self) -> None:
         while not self._over.wait(0.05):
-            for pod in self._api.list("Pod"):
-                try:
+            with contextlib.suppress(httpx.TransportError, ApiError):  # the next round looks again
+                for pod in self._api.list("Pod"):
                     self._advance(pod)
-                except ApiError as problem:
-                    if problem.status not in (404, 409, 422):
-                        raise
 
     def _advance(self, pod: dict[str, Any]) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]

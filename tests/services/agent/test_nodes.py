@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cerebrum.model.cluster import Node
+from cerebrum.model.errors import CerebrumError
 from cerebrum.model.resources import Resources
 from cerebrum.services.agent.records import HeldState
 from cerebrum.services.agent.replaying import replay
@@ -187,5 +188,32 @@ def test_nodes_survive_a_database_that_fails_at_that_very_moment():
         assert agent.ledger.tasks["w/t"].node == "n1"
         await stage.kill()
         assert (await replay(stage.disk)).differences == ()
+
+    play(story)
+
+
+def test_an_executor_whose_outside_is_away_ends_neither_the_agent_nor_its_tasks():
+    """An API server that does not answer: what runs there goes on, and is found again."""
+
+    async def story() -> None:
+        stage = Stage()
+        stage.controller.offer("a", task("t", 150))
+        agent = stage.start()
+        await stage.until(lambda: len(stage.starts) == 1)
+        executor = agent.executor
+        there = executor.runs, executor.next_changes
+
+        async def away() -> Any:
+            raise CerebrumError("the API server cannot be reached")
+
+        executor.runs = executor.next_changes = away
+        await asyncio.sleep(70)
+        assert (await agent.status())["problems"]["executor"] == "the API server cannot be reached"
+        assert not stage.controller.ends()
+        executor.runs, executor.next_changes = there
+        await stage.until(lambda: "w/t" in stage.controller.ends())
+        assert stage.controller.ends()["w/t"][0][0] == "succeeded"
+        assert len(stage.starts) == 1
+        await stage.kill()
 
     play(story)
