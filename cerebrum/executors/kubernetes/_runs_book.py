@@ -11,7 +11,6 @@ from cerebrum.executors.kubernetes._runs_objects import RunPod
 from cerebrum.executors.kubernetes._runs_status import status_of, vanished
 from cerebrum.model.runs import RunPhase, RunStatus
 
-
 _AFTER_RUNNING = (RunPhase.SUCCEEDED, RunPhase.FAILED)
 
 
