@@ -34,7 +34,8 @@ def lca(
         Path | None, typer.Option(help="Nodes from a file, such as Kubernetes' YAML.")
     ] = None,
     executor: Annotated[
-        str | None, typer.Option(help="local (processes), simulated or dry_run.")
+        str | None,
+        typer.Option(help="local (processes), kubernetes (pods), simulated or dry_run."),
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Placement policy.")] = None,
     state: Annotated[
@@ -43,6 +44,38 @@ def lca(
     zone: Annotated[str | None, typer.Option(help="Grid zone of the cluster.")] = None,
     forecaster: Annotated[
         str | None, typer.Option(help="Of node usage: auto, a name, or none.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Kubernetes: this file. Default: as kubectl, else the pod's account."),
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Kubernetes: context of that file.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Kubernetes: where runs are pods. Default: the context's.")
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="Kubernetes: pods of our schedulerName: bind, shadow (only say) or off."),
+    ] = None,
+    scheduler_name: Annotated[
+        str | None, typer.Option(help="Kubernetes: our schedulerName. Default: cerebrum.")
+    ] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(help="Kubernetes: how runs get their node: affinity or direct."),
+    ] = None,
+    pod_template: Annotated[
+        Path | None, typer.Option(help="Kubernetes: YAML that every run's pod begins with.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Kubernetes: for tasks without one; needs a shell.")
+    ] = None,
+    leader_election: Annotated[
+        bool | None,
+        typer.Option(
+            "--leader-election/--no-leader-election",
+            help="Kubernetes: of several agents one schedules pods.",
+        ),
     ] = None,
     url: server.Url = None,
     ca: Annotated[Path | None, typer.Option(help="Certificates to trust, PEM.")] = None,
@@ -58,6 +91,9 @@ def lca(
     settings = load(
         LcaSettings, cluster_id=cluster_id, gcc_url=gcc_url, host=host, port=port,
         nodes=nodes or None, nodes_file=nodes_file, executor=executor, policy=policy, state=state,
+        kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
+        scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
+        image=image, leader_election=leader_election,
         zone=zone, forecaster=forecaster, url=url, ca=ca, tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,
     )  # fmt: skip

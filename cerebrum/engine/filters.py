@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.engine import state as at
-from cerebrum.engine.looks import SELECTOR_BIT, TAINT_BIT, Looks
+from cerebrum.engine.looks import SELECTOR_BIT, TAINT_BIT, VOLUME_BIT, Looks
 from cerebrum.model.cluster import Node
 from cerebrum.model.constraints import Constraints
 
@@ -112,5 +112,7 @@ def judge_one(constraints: Constraints, node: Node) -> tuple[int, int, int]:
     bits = 0 if constraints.selects(node.name, node.labels) else SELECTOR_BIT
     if constraints.untolerated(node.taints) is not None:
         bits |= TAINT_BIT
+    if not constraints.reaches(node.name, node.labels):
+        bits |= VOLUME_BIT
     preference = constraints.preference(node.name, node.labels)
     return bits, preference, constraints.disliked_taints(node.taints)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from cerebrum.model.cluster import Node, Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term
 
-SELECTOR_BIT, TAINT_BIT = 1, 2  # Refusal.SELECTOR and Refusal.TAINT, shifted right by 8
+# Refusal.SELECTOR and Refusal.TAINT, shifted right by 8; and a volume out of reach, which counts
+# as the former everywhere but in rules about other tasks.
+SELECTOR_BIT, TAINT_BIT, VOLUME_BIT = 1, 2, 4
 _NAME = "metadata.name"
 
 Verdicts = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
@@ -74,6 +76,9 @@ class Looks:
         untolerated, disliked = self._tainted(constraints)
         forbidden = np.where(self._selected(constraints), 0, SELECTOR_BIT).astype(np.uint8)
         forbidden |= np.where(untolerated, TAINT_BIT, 0).astype(np.uint8)
+        for group in constraints.volumes:
+            reached = np.logical_or.reduce([self._matched(term) for term in group])
+            forbidden |= np.where(reached, 0, VOLUME_BIT).astype(np.uint8)
         preference = np.zeros(len(self._nodes), np.int32)
         for weight, term in constraints.preferred:
             preference += np.where(self._matched(term), weight, 0).astype(np.int32)

@@ -117,7 +117,8 @@ def node_refusals(s, task, row):
     if not s.present[row]:
         return -1
     bits = refusals(s.nodes[row], task)
-    bits |= np.int64(s.forbidden[task.constraints * s.counts[STRIDE] + row]) << 8
+    forbidden = np.int64(s.forbidden[task.constraints * s.counts[STRIDE] + row])
+    bits |= ((forbidden & 3) | (forbidden >> 2)) << 8  # a volume out of reach is a selector's no
     if s.cordoned[row]:
         bits |= 1024
     return bits

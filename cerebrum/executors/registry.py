@@ -15,6 +15,7 @@ from cerebrum.model.protocols import Executor
 
 EXECUTORS: dict[str, str] = {
     "dry_run": "cerebrum.executors.dry_run:DryRun",
+    "kubernetes": "cerebrum.executors.kubernetes.runs:KubernetesRuns",
     "local": "cerebrum.executors.local:LocalProcesses",
     "simulated": "cerebrum.executors.simulated_runs:SimulatedRuns",
 }

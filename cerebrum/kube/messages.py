@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from cerebrum.kube import names
 from cerebrum.model.cluster import Node, Taint
-from cerebrum.model.constraints import Constraints
 from cerebrum.model.events import REFUSAL_TEXT, Refusal
 from cerebrum.model.tasks import TaskClass
 
@@ -103,7 +102,6 @@ class Refused:
     node has, which no preemption helps. `cordoned` bool[rows]: nodes with the taint of a cordon,
     looked up from `nodes` where it is not given. `extended_free` int64[rows, k]: what is free of
     the k extended resources the class asks for, in their order; without it all of them are named.
-    `own` are the pod's constraints without those of its volumes.
     """
 
     bits: NDArray[np.int32]
@@ -113,7 +111,6 @@ class Refused:
     too_small: NDArray[np.bool_] | None = None
     cordoned: NDArray[np.bool_] | None = None
     extended_free: NDArray[np.int64] | None = None
-    own: Constraints | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -174,8 +171,8 @@ def _reasons(refused: Refused, name_taints: bool) -> Counter[str]:
         text = _first(bits)
         if text == _TAINTED:
             _count_taints(refused, rows[members == kind], name_taints, reasons)
-        elif text == _SELECTOR and refused.own is not None:
-            _count_selected(refused, refused.own, rows[members == kind].tolist(), reasons)
+        elif text == _SELECTOR and refused.task_class.constraints.volumes:
+            _count_selected(refused, rows[members == kind].tolist(), reasons)
         elif text:
             reasons[text] += count
         else:
@@ -232,10 +229,9 @@ def _keys(node: Node | None) -> list[str]:
     return [taint.key for taint in node.taints] if node else []
 
 
-def _count_selected(
-    refused: Refused, own: Constraints, rows: list[int], reasons: Counter[str]
-) -> None:
+def _count_selected(refused: Refused, rows: list[int], reasons: Counter[str]) -> None:
     """Nodes the pod itself selects are refused for its volumes."""
+    own = refused.task_class.constraints
     for row in rows:
         node = refused.nodes[row]
         selected = node is not None and own.selects(node.name, node.labels)

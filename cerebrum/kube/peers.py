@@ -164,9 +164,8 @@ def _spread(item: Fields, action: str, own: _Own) -> Spread:
     spread_key = item.text("topologyKey")
     return item.checked(
         lambda: Spread(
-            selector=PeerSelector(
-                requirements or (), (own.namespace,), nothing=requirements is None
-            ),
+            # Unlike anywhere else, an empty selector counts no pods here: kube-scheduler's rule.
+            selector=PeerSelector(requirements or (), (own.namespace,), nothing=not requirements),
             topology_key=spread_key,
             max_skew=item.integer("maxSkew", 1, low=1),
             min_domains=item.integer("minDomains", 1, low=1),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from msgspec import Struct
 
 from cerebrum.kube import names
-from cerebrum.kube.constraints import narrowed, read_constraints
+from cerebrum.kube.constraints import read_constraints
 from cerebrum.kube.fields import Fields
 from cerebrum.kube.groups import group_name
 from cerebrum.kube.objects import ClaimSource, Volume
@@ -125,7 +125,7 @@ def with_volumes(task_class: TaskClass, demands: VolumeDemands) -> TaskClass:
     return replace(
         task_class,
         resources=replace(resources, extended=extended_resources(amounts)),
-        constraints=narrowed(task_class.constraints, demands.terms),
+        constraints=replace(task_class.constraints, volumes=demands.terms),
         peers=replace(peers, exclusive=demands.exclusive),
     )
 

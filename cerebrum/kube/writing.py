@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cerebrum.kube.constraints import PREFERRED, REQUIRED
+from cerebrum.kube.constraints import PREFERRED, REQUIRED, narrowed
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.peers import ANY_IP, HostPort, PeerRules, PeerSelector, PeerTerm, Spread
 
@@ -53,7 +53,8 @@ def without_empty(mapping: Object) -> Object:
 
 
 def _node_affinity(constraints: Constraints) -> Object:
-    required = [_term(term) for term in constraints.required]
+    # The volumes themselves are not written: what is left of them is where they can be reached.
+    required = [_term(term) for term in narrowed(constraints, constraints.volumes).required]
     return without_empty(
         {
             REQUIRED: {"nodeSelectorTerms": required} if required else {},

@@ -104,19 +104,26 @@ class Constraints:
     """Everything about a task class that selects nodes by what they are, not by what is free.
 
     `selector` sorted label pairs, all required; `required` ORed terms; `preferred` weighted terms
-    (1..100 each); `tolerations`.
+    (1..100 each); `tolerations`. `volumes` are groups of ORed terms, one a volume, that must all
+    hold: where the volume can be reached. They are no wish of the task's own, so topology spread
+    counts nodes beyond them.
     """
 
     selector: tuple[tuple[str, str], ...] = ()
     required: tuple[Term, ...] = ()
     preferred: tuple[tuple[int, Term], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    volumes: tuple[tuple[Term, ...], ...] = ()
 
     def selects(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether node selector and required affinity admit the node."""
         if any(labels.get(key) != value for key, value in self.selector):
             return False
         return not self.required or any(term.matches(name, labels) for term in self.required)
+
+    def reaches(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether the node can have every volume."""
+        return all(any(term.matches(name, labels) for term in group) for group in self.volumes)
 
     def untolerated(self, taints: tuple[Taint, ...]) -> Taint | None:
         """The first NoSchedule or NoExecute taint that no toleration covers, if any."""

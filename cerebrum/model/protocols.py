@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum.model.cluster import Node
 from cerebrum.model.decisions import Decision
 from cerebrum.model.federation import ClusterViews, Decomposition, Network
 from cerebrum.model.runs import Launch, RunStatus
@@ -122,6 +123,26 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let go of everything without ending any run."""
+        ...
+
+
+class Inventory(Protocol):
+    """Nodes that come, change and go by themselves: what is left on them for our runs.
+
+    A node's capacity is what others leave; our own runs are not counted. A name stays one row.
+    """
+
+    async def nodes(self) -> Sequence[Node]:
+        """The nodes of this moment. Waits until they are known; raises when that takes too long."""
+        ...
+
+    async def next_changes(self) -> Mapping[str, Node | None]:
+        """Wait until nodes are not as they were told last; None: it is gone."""
+        ...
+
+    @property
+    def stale_s(self) -> float:
+        """Seconds since the outside last said anything; inf before it did."""
         ...
 
 

@@ -91,12 +91,20 @@ def test_extended_resources_are_named_and_volumes_have_a_text_of_their_own():
 
 
 def test_nodes_the_pod_selects_are_refused_for_its_volumes():
-    own = Constraints(required=(Term((Requirement("disk", "Exists"),)),))
+    disk, rack = (Term((Requirement(key, "Exists"),)) for key in ("disk", "rack"))
+    constraints = Constraints(required=(disk,), volumes=((rack,),))
     nodes: list[Node | None] = [
         Node("a", Resources(), labels={"disk": "1"}),
         Node("b", Resources()),
     ]
-    text = unschedulable_text(refused(Refusal.SELECTOR, Refusal.SELECTOR, nodes=nodes, own=own))
+    text = unschedulable_text(
+        refused(
+            Refusal.SELECTOR,
+            Refusal.SELECTOR,
+            nodes=nodes,
+            task_class=TaskClass(constraints=constraints),
+        )
+    )
     assert "1 node(s) didn't match PersistentVolume's node affinity" in text
     assert "1 node(s) didn't match Pod's node affinity/selector" in text
 

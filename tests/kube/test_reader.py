@@ -192,8 +192,8 @@ def test_volumes_become_part_of_the_class_and_their_troubles_of_the_problem():
     assert one.task_class is other.task_class
     assert one.task_class.peers.exclusive == ("default/data",)
     assert one.task_class.resources.extended == (("attachable-volumes-csi-ebs", 1),)
-    assert one.task_class.constraints.selects("n", {"rack": "a"})
-    assert not one.task_class.constraints.selects("n", {"rack": "b"})
+    assert one.task_class.constraints.reaches("n", {"rack": "a"})
+    assert not one.task_class.constraints.reaches("n", {"rack": "b"})
 
 
 @pytest.mark.parametrize(

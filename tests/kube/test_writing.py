@@ -44,7 +44,9 @@ SELECTORS = NOBODY | st.builds(
 )
 PEER_TERMS = st.builds(PeerTerm, SELECTORS, WORDS)
 WISHES = st.lists(st.tuples(st.integers(1, 100), PEER_TERMS), max_size=2).map(tuple)
-OWN = NOBODY | st.builds(PeerSelector, SELECTED, st.just(("a",)))
+# An empty selector of a spread counts nobody.
+SOMETHING = st.lists(SETS | EXISTENCE, min_size=1, max_size=2, unique=True).map(tuple)
+OWN = NOBODY | st.builds(PeerSelector, SOMETHING, st.just(("a",)))
 
 
 def spreads(domains: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Spread, ...]]:

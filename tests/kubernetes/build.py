@@ -40,18 +40,20 @@ class Module:
     """One Go module of `control-plane/`, and the programs built from it.
 
     `requires` is the module whose version names the cache folder; `programs` maps the name of a
-    program to its package; `stamps` are the variables that hold the version it says it is.
+    program to its package; `stamps` are the variables that hold the version it says it is. A
+    program of our own lies in a folder of another module, its `home`.
     """
 
     name: str
     requires: str
     programs: Mapping[str, str]
     stamps: Sequence[str] = ()
+    home: str = ""
 
     @property
     def folder(self) -> Path:
         """Where its `go.mod` is."""
-        return SOURCES / self.name
+        return SOURCES / (self.home or self.name)
 
     @property
     def version(self) -> str:
@@ -69,8 +71,9 @@ class Module:
     def cache(self) -> Path:
         """The folder of its programs: another one as soon as one byte of its sources changes."""
         key = hashlib.sha256(f"{_RECIPE} {sys.platform} {platform.machine()}".encode())
-        for file in ("go.mod", "go.sum"):
-            key.update((self.folder / file).read_bytes())
+        own = sorted((self.folder / self.name).glob("*.go")) if self.home else []
+        for file in (self.folder / "go.mod", self.folder / "go.sum", *own):
+            key.update(file.read_bytes())
         return cache_folder() / f"{self.name}-{self.version}-{key.hexdigest()[:12]}" / "bin"
 
     def missing(self, wanted: Iterable[str]) -> list[str]:
@@ -88,6 +91,7 @@ MODULES = (
         {name: f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES},
         ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
     ),
+    Module("verdicts", "k8s.io/kubernetes", {"verdicts": "./verdicts"}, home="kubernetes"),
     Module("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Module("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}),
 )

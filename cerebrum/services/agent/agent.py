@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cerebrum.model.cluster import Node
 from cerebrum.model.errors import NotFound
-from cerebrum.model.protocols import Executor, Policy
+from cerebrum.model.protocols import Executor, Inventory, Policy
 from cerebrum.model.scenario import NodeChange
 from cerebrum.services import wire
-from cerebrum.services.agent import bids, local, views
+from cerebrum.services.agent import bids, local, nodes, views
 from cerebrum.services.agent.leases import Leases
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
@@ -35,7 +36,8 @@ class Agent:
 
     `peer` None: no controller, direct submissions only. `usage` gives samples of node usage for the
     forecasts (None: none are made), `compute` is where they are fitted. `rng` seeds the identity,
-    the policy's key and jitter: in production it must be unpredictable.
+    the policy's key and jitter: in production it must be unpredictable. `inventory` tells how the
+    nodes of `settings` change (None: they do not; with one, no forecasts are made).
     """
 
     def __init__(
@@ -50,9 +52,13 @@ class Agent:
         *,
         usage: UsageSource | None = None,
         compute: Compute = at_once,
+        inventory: Inventory | None = None,
     ) -> None:
         self.settings, self.clock, self.executor = settings, clock, executor
-        self.runtimes, self.forecasts = Runtimes(), None if usage is None else _forecasts(settings)
+        self.runtimes, self.forecasts = Runtimes(), None
+        if usage is not None and inventory is None:
+            self.forecasts = _forecasts(settings)
+        self._inventory, self._nodes_ahead = inventory, dict[str, Node | None]()
         self._rng, self._usage, self._compute = rng, usage, compute
         self.ledger = Ledger(store, clock, settings.cluster)
         self.life = Lifecycle(
@@ -89,6 +95,8 @@ class Agent:
             ]  # fmt: skip
         if self.forecasts is not None:
             loops.append(("usage", self._watch_usage))
+        if self._inventory is not None:
+            loops.append(("nodes", self._follow_nodes))
         try:
             await self._until_stored(self._introduce)
             async with asyncio.TaskGroup() as group:
@@ -118,12 +126,8 @@ class Agent:
 
     async def _introduce(self) -> None:
         async with self.ledger.turn():
-            for node in self.settings.nodes:
-                c = node.capacity
-                self.ledger.event_of(
-                    "node", "", "", name=node.name, cpu_milli=c.cpu_milli,
-                    memory_mib=c.memory_mib, gpu_count=c.gpu_count,
-                )  # fmt: skip
+            for node in self.life.nodes.values():
+                nodes.introduce(self.life, node)
 
     def _loaded(self) -> None:
         """The ledger was read: everything made from it is made anew."""
@@ -179,6 +183,17 @@ class Agent:
         await self.clock.sleep(_PRUNE_S)
         await self.ledger.prune(s.keep_ended, s.keep_events, s.keep_journal)
 
+    async def _follow_nodes(self) -> None:
+        """Take in what the inventory says; what could not be stored is taken in again."""
+        if self._inventory is not None and not self._nodes_ahead:
+            self._nodes_ahead.update(await self._inventory.next_changes())
+        async with self.ledger.turn():
+            news = nodes.follow(self.life, self._nodes_ahead)
+        self._nodes_ahead.clear()
+        self.to_decide.set()
+        if self.link is not None:
+            self.link.nodes_changed(at_once=news)
+
     async def _watch_usage(self) -> None:
         forecasts, usage = self.forecasts, self._usage
         await self.clock.sleep(self.settings.usage_s)
@@ -229,7 +244,7 @@ class Agent:
         await self._change_node(node, NodeChange.DRAIN)
 
     async def _change_node(self, node: str, change: NodeChange) -> None:
-        if all(known.name != node for known in self.settings.nodes):
+        if node not in self.life.nodes:
             raise NotFound(f"there is no node {node!r}")
         async with self.ledger.turn():
             self.life.change_node(node, change)

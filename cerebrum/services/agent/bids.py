@@ -19,8 +19,12 @@ def own_view(
 ) -> ClusterView:
     """The cluster as one row: what the controller would see, but of this moment."""
     snapshot = life.placement.snapshot()
-    rows = [row for row in range(len(settings.nodes)) if snapshot.usable[row]]
-    nodes = [settings.nodes[row] for row in rows]
+    usable = [
+        (life.placement.rows[name], node)
+        for name, node in life.nodes.items()
+        if snapshot.usable[life.placement.rows[name]]
+    ]
+    rows, nodes = [row for row, _ in usable], [node for _, node in usable]
     free = snapshot.nodes[rows]
     forecast = [(forecast_cpu.get(n.name, 0.0), n.capacity.cpu_milli) for n in nodes]
     cpu_milli = sum(milli for _, milli in forecast)
@@ -29,8 +33,8 @@ def own_view(
         [node.capacity for node in nodes],
         [node.speed for node in nodes],
         [node.gpu_model for node in nodes],
-        cpu_free_milli=int(free["cpu_free"].sum()),
-        memory_free_mib=int(free["memory_free"].sum()),
+        cpu_free_milli=int(free["cpu_free"].clip(0).sum()),
+        memory_free_mib=int(free["memory_free"].clip(0).sum()),
         backlog_core_s=life.backlog_core_s(),
         forecast_cpu=sum(share * milli for share, milli in forecast) / cpu_milli
         if cpu_milli

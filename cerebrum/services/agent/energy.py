@@ -48,6 +48,23 @@ class Energy:
         }
         self._runs: dict[str, tuple[str, int, int]] = {}  # node, uW, since us
 
+    def __contains__(self, node: str) -> bool:
+        return node in self._meters
+
+    def follow(self, node: Node, now_s: float) -> None:
+        """A node joins, or is not what it was: from now on its idle power is another."""
+        self._nodes[node.name] = node
+        meter = self._meters.setdefault(node.name, _Meter(0, until_us=_us(now_s)))
+        meter.settle(_us(now_s))
+        meter.idle_uw = idle_uw(node)
+
+    def leave(self, node: str, now_s: float) -> None:
+        """A node is gone: what still runs there is charged, idle power is not drawn."""
+        meter = self._meters.get(node)
+        if meter is not None:
+            meter.settle(_us(now_s))
+            meter.idle_uw = 0
+
     def restore(self, node: str, totals: tuple[int, int, int]) -> int:
         """Go on from stored totals; by how many us their clock was ahead of ours (a reboot)."""
         meter = self._meters.get(node)

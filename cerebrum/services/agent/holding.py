@@ -43,8 +43,9 @@ class Orders:
 class Holding:
     """The living state: `placement` (engine and policy), `energy`, `orders`, timers.
 
-    It is built from the ledger whenever that was read. `expected_s` says how long a task will
-    probably run (inf: unknown); `finished` is told each run time, for the next prediction.
+    It is built from the ledger whenever that was read. `nodes` are those of this moment, by name.
+    `expected_s` says how long a task will probably run (inf: unknown); `finished` is told each run
+    time, for the next prediction.
     """
 
     placement: Placement
@@ -63,7 +64,7 @@ class Holding:
         self.in_hand: set[str] = set()  # run ids the runner is starting at this moment
         self.problem = ""
         self._expected_s, self._finished = expected_s, finished
-        self._nodes = {node.name: node for node in settings.nodes}
+        self.nodes = {node.name: node for node in settings.nodes}
         self._followers: dict[str, list[str]] = {}
         self._timers: list[tuple[float, str]] = []
         self._decided_at = -1
@@ -79,7 +80,7 @@ class Holding:
         ledger, now = self.ledger, self._now
         ledger.set("session", int(ledger.values.get("session", 0)) + 1)
         self.placement = Placement(
-            self.settings.cluster, self.settings.nodes, self.policy,
+            self.settings.cluster, tuple(self.nodes.values()), self.policy,
             int(ledger.values["key"]), self.settings.policy,
         )  # fmt: skip
         self.orders, self._timers, self._followers, self._decided_at = Orders(), [], {}, -1
@@ -94,7 +95,7 @@ class Holding:
         for run in ledger.runs.values():
             self._order(run)
         for name in self.cordoned:
-            if name in self._nodes:
+            if name in self.nodes:
                 self.placement.change_node(name, NodeChange.CORDON, now)
 
     def journal(self) -> None:
@@ -110,7 +111,7 @@ class Holding:
             self.rebuild()
 
     def _restore_energy(self, now: float) -> None:
-        self.energy = Energy(self.settings.nodes, now)
+        self.energy = Energy(self.nodes.values(), now)
         ahead = {
             node: self.energy.restore(node, totals) for node, totals in self.ledger.energy.items()
         }
@@ -283,7 +284,7 @@ class Holding:
                     self.stop_run(task, "drained")
 
     def _meter(self, node: str) -> None:
-        if node in self._nodes:
+        if node in self.energy:
             self.ledger.meter(node, self.energy.totals(node, self._now))
 
 

@@ -125,7 +125,7 @@ class Lifecycle(Holding):
         return Launch(
             run.run_id, run.uid, run.node, spec.resources, program_of(spec), spec.duration_s,
             tuple(i for i in range(run.gpus.bit_length()) if run.gpus >> i & 1),
-            stage_in_s, self._nodes[run.node].speed if run.node in self._nodes else 1.0,
+            stage_in_s, self.nodes[run.node].speed if run.node in self.nodes else 1.0,
         )  # fmt: skip
 
     # -- what runs do -----------------------------------------------------------------------
@@ -198,7 +198,7 @@ class Lifecycle(Holding):
             energy_j=energy_j, reason=status.reason, node=run.node, attempt=run.attempt,
         )  # fmt: skip
         if run.started_s is not None and status.phase is RunPhase.SUCCEEDED:
-            speed = self._nodes[run.node].speed if run.node in self._nodes else 1.0
+            speed = self.nodes[run.node].speed if run.node in self.nodes else 1.0
             self._finished(task.spec, (self._now - run.started_s) * speed)
         more = {
             "node": run.node, "run_id": run.run_id, "exit_code": status.exit_code,

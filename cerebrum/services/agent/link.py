@@ -7,6 +7,7 @@ lost answer costs a retry and nothing else.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol, TypeVar, cast
 
@@ -25,6 +26,7 @@ from cerebrum.services.ports import ControllerPeer
 
 REPORTS = 1000
 """Reports in one message."""
+_DECLARE_S = 30.0  # between registrations for the sake of capacities only
 _PACE_S = 0.5  # between polls that brought nothing and did not wait
 _SYNC_STATE = {
     HeldState.UNCONFIRMED: "unconfirmed", HeldState.BLOCKED: "waiting",
@@ -73,6 +75,13 @@ class Link:
         self._bids: list[wire.Bid] = []
         self._comparing = asyncio.Lock()  # an ack that overtakes a sync would look like a loss
         self._failures: dict[str, int] = {}
+        self._declared: dict[str, wire.NodeSpec] = {}  # as registered last
+        self._declared_s = -math.inf
+        self._changed = self._changed_much = False
+
+    def nodes_changed(self, at_once: bool) -> None:
+        """Nodes are not as registered: register again with the next poll, or in a while."""
+        self._changed, self._changed_much = True, self._changed_much or at_once
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -131,8 +140,9 @@ class Link:
                 gpu_model=node.gpu_model, speed=node.speed, schedulable=node.schedulable,
                 labels=dict(node.labels),
             )
-            for node in self.settings.nodes
+            for node in self.life.nodes.values()
         ]  # fmt: skip
+        self._changed = self._changed_much = False
         message = wire.Register(
             **self._who(), nodes=nodes, zone=self.settings.zone,
             url=self.settings.url, version=self.settings.version,
@@ -148,6 +158,8 @@ class Link:
         if answer.lease_s > 0:
             self._wait_s = min(self._wait_s, answer.lease_s / 4)
             self._timeout_s = min(self.settings.request_timeout_s, answer.lease_s / 3)
+        self._declared = {node.name: node for node in nodes}
+        self._declared_s = self.ledger.clock.monotonic_s()
         self._registered = answer.epoch
         self._is_registered.set()
         for signal in (self.to_sync, self.to_ack, self.to_report):
@@ -157,7 +169,7 @@ class Link:
 
     async def poll(self) -> None:
         """One contact: say how we are, take what is offered."""
-        if self._registered != self.epoch:
+        if self._registered != self.epoch or self._nodes_are_news():
             await self._register()
         bids, self._bids = self._bids, []
         message = self._poll_message(bids)
@@ -177,11 +189,31 @@ class Link:
         if not news and waited_s < _PACE_S:
             await self.ledger.clock.sleep(_PACE_S - waited_s)
 
+    def _nodes_are_news(self) -> bool:
+        """Nodes that came or went are told at once, other capacities now and then."""
+        since_s = self.ledger.clock.monotonic_s() - self._declared_s
+        return self._changed_much or (self._changed and since_s >= _DECLARE_S)
+
+    def _node_statuses(self) -> list[wire.NodeStatus]:
+        """As it is, within what was registered: more than that would be taken for a lie."""
+        found: list[wire.NodeStatus] = []
+        for now in self._status():
+            declared = self._declared.get(now.name)
+            if declared is None:
+                continue
+            least = {
+                "cpu_free_milli": min(now.cpu_free_milli, declared.cpu_milli),
+                "memory_free_mib": min(now.memory_free_mib, declared.memory_mib),
+                "gpu_free": min(now.gpu_free, declared.gpu_count),
+            }
+            found.append(now.model_copy(update=least))
+        return found
+
     def _poll_message(self, bids: list[wire.Bid]) -> wire.Poll:
         tasks = self.ledger.tasks.values()
         running = sum(t.state in (HeldState.BOUND, HeldState.RUNNING) for t in tasks)
         return wire.Poll(
-            **self._who(), wait_s=self._wait_s, nodes=self._status(),
+            **self._who(), wait_s=self._wait_s, nodes=self._node_statuses(),
             waiting=len(self.ledger.tasks) - running, running=running,
             backlog_core_s=self.life.backlog_core_s(), bids=bids,
         )  # fmt: skip

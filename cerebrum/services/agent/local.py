@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 
 from cerebrum.engine.schedule import longest_way
+from cerebrum.model.cluster import Node
 from cerebrum.model.errors import InputError
 from cerebrum.model.tasks import Task, TaskClass
 from cerebrum.model.workflow import Dependency, Workflow
@@ -34,7 +35,7 @@ async def submit(
     if not re.fullmatch(wire.NAME, workflow):
         raise Refused(422, "Not a name", f"submission {name!r}")
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-    ranks, after = _checked(spec, settings)
+    ranks, after = _checked(spec, tuple(life.nodes.values()))
     answer = {"workflow": workflow, "tasks": [f"{workflow}/{task.name}" for task in spec.tasks]}
     async with ledger.turn():
         known = await _known_digest(ledger, workflow)
@@ -68,11 +69,11 @@ async def _known_digest(ledger: Ledger, workflow: str) -> str | None:
 
 
 def _checked(
-    spec: wire.WorkflowSpec, settings: AgentSettings
+    spec: wire.WorkflowSpec, nodes: Sequence[Node]
 ) -> tuple[Mapping[str, float], Mapping[str, list[str]]]:
     """Upward ranks and predecessors by task name. Raises `Refused` for what makes no sense."""
     for task in spec.tasks:
-        problem = unfit(task, settings.nodes)
+        problem = unfit(task, nodes)
         if problem:
             raise Refused(422, "Cannot run here", f"{task.name}: {problem}")
     try:

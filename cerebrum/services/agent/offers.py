@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import InputError
@@ -82,7 +82,7 @@ class Offers:
             if state != "succeeded":
                 return f"predecessor {uid} is {state}"
         for task in offer.tasks:
-            problem = unfit(task.spec, self._settings.nodes)
+            problem = unfit(task.spec, self._life.nodes.values())
             if problem:
                 return f"{task.uid}: {problem}"
         return ""
@@ -113,7 +113,7 @@ class Offers:
         return not again and ended.get(uid, ("",))[0] == "succeeded"
 
 
-def unfit(spec: wire.TaskSpec, nodes: Sequence[Node]) -> str:
+def unfit(spec: wire.TaskSpec, nodes: Iterable[Node]) -> str:
     """Why no node could ever run the task; empty if one could."""
     try:
         wanted = spec.resources

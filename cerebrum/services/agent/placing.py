@@ -25,7 +25,7 @@ from cerebrum.engine.actions import event_of
 from cerebrum.engine.engine import Engine
 from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.decisions import Action, Bind, Defer, Preempt, Reject, Wait
-from cerebrum.model.errors import InfeasibleDecision, InvalidEvent
+from cerebrum.model.errors import InfeasibleDecision, InputError, InvalidEvent
 from cerebrum.model.events import REFUSAL_TEXT, Event, EventKind, TaskState
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
@@ -128,7 +128,7 @@ class Placement:
         made = [item.task(first + i) for i, item in enumerate(new)]
         numbers = self.engine.admit(TaskTable.from_tasks(made)).tolist()
         for number, item in zip(numbers, new, strict=True):
-            self.ids[item.uid] = number
+            self.ids[item.uid] = int(number)
             self.uids.append(item.uid)
         self.entries.append(["admit", [task_record(task) for task in made]])
 
@@ -146,9 +146,10 @@ class Placement:
         self.submit(placed.uid, now_s)
         row = self.rows.get(placed.node, -1)
         try:
+            # A fact: it counts although others may have taken the room meanwhile.
             self._apply(
                 now_s, EventKind.BOUND, placed.uid,
-                row=row, gpus=placed.gpus, cache_ways=placed.cache_ways,
+                row=row, gpus=placed.gpus, cache_ways=placed.cache_ways, value=1.0,
             )  # fmt: skip
         except InvalidEvent:
             self._apply(now_s, EventKind.CANCELLED, placed.uid)
@@ -201,11 +202,21 @@ class Placement:
             self._apply(now_s, EventKind.SUBMITTED, uid)
             self._apply(now_s, EventKind.CANCELLED, uid)
 
-    def change_node(self, name: str, change: NodeChange, now_s: float) -> None:
-        """Cordon or uncordon a node."""
+    def change_node(
+        self, name: str, change: NodeChange, now_s: float, node: Node | None = None
+    ) -> None:
+        """What happens to a node; JOIN and UPDATE bring the `node`. Raises `InvalidEvent`."""
         time_s = self._time(now_s)
-        self.entries.append([time_s, "node", name, str(change)])
-        change_node(self.engine, name, change, time_s)
+        change_node(self.engine, name, change, time_s, node)
+        described = [] if node is None else [node_record(node)]
+        self.entries.append([time_s, "node", name, str(change), *described])
+        if change is NodeChange.JOIN:
+            self.rows[name] = self.engine.row_of(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether the engine has a node of that name, if only until its last task has ended."""
+        row = self.rows.get(name, -1)
+        return row >= 0 and bool(self.engine.table.state.present[row])
 
     def given_cpu(self) -> dict[str, float]:
         """Node -> the share of its CPU that tasks of ours have been given."""
@@ -346,8 +357,15 @@ class Placement:
         self.entries.append(event_record(event))
 
 
-def change_node(engine: Engine, name: str, change: NodeChange, time_s: float) -> None:
-    """Tell an engine of a change that its scenario did not foresee."""
+def change_node(
+    engine: Engine, name: str, change: NodeChange, time_s: float, node: Node | None = None
+) -> None:
+    """Tell an engine of a change that its scenario did not foresee. Raises `InvalidEvent`."""
     index = len(engine.node_events)
-    engine.node_events.append(NodeEvent(time_s, change, name))
-    engine.apply(Event(time_s, EventKind.NODE_CHANGED, -1, value=float(index)))
+    engine.node_events.append(NodeEvent(time_s, change, name, node))
+    kind = EventKind.NODE_ADDED if change is NodeChange.JOIN else EventKind.NODE_CHANGED
+    try:
+        engine.apply(Event(time_s, kind, -1, value=float(index)))
+    except (InvalidEvent, InputError):
+        engine.node_events.pop()
+        raise

@@ -94,7 +94,8 @@ def _tell(engine: Engine, entry: list[Any]) -> None:
     elif entry[0] == "forecast":
         engine.forecasts = {name: unpacked(*values) for name, values in entry[1].items()}
     elif entry[1] == "node":
-        change_node(engine, entry[2], NodeChange(entry[3]), entry[0])
+        node = node_of_record(entry[4]) if len(entry) > 4 else None
+        change_node(engine, entry[2], NodeChange(entry[3]), entry[0], node)
     else:
         engine.apply(event_of_record(entry))
 

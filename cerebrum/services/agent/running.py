@@ -117,7 +117,12 @@ class Runner:
 
     async def follow(self) -> None:
         """Wait for runs to change, and store what they say."""
-        changes = await self.executor.next_changes()
+        try:
+            changes = await self.executor.next_changes()
+        except (CerebrumError, OSError) as problem:  # its outside is away; what runs there goes on
+            self.problem = str(problem)
+            await self.ledger.clock.sleep(self.settings.retry_s)
+            return
         if not changes:
             await self.reconcile_now()
             return
@@ -131,11 +136,12 @@ class Runner:
 
     async def reconcile(self) -> None:
         """Now and then: compare what we believe with what there is."""
-        await self.reconcile_now()
-        await pause(self.ledger.clock, self.to_reconcile, self.settings.reconcile_s)
+        s = self.settings
+        wait_s = s.reconcile_s if await self.reconcile_now() else min(s.retry_max_s, s.reconcile_s)
+        await pause(self.ledger.clock, self.to_reconcile, wait_s)
 
-    async def reconcile_now(self) -> None:
-        """Adopt what runs, end what is strange, give up what is gone."""
+    async def reconcile_now(self) -> bool:
+        """Adopt what runs, end what is strange, give up what is gone; False if nobody can say."""
         async with self.ledger.turn():
             started = [
                 run.run_id
@@ -144,7 +150,11 @@ class Runner:
                 and run.run_id not in self.life.in_hand
                 and run.run_id not in self.life.orders.starts
             ]
-        statuses = await self.executor.runs()
+        try:
+            statuses = await self.executor.runs()
+        except (CerebrumError, OSError) as problem:
+            self.problem = str(problem)
+            return False
         async with self.ledger.turn():
             for status in statuses:
                 self.life.observe(status)
@@ -157,3 +167,4 @@ class Runner:
                     self.life.missing(run)
                 elif run.stop:
                     self.life.orders.stops[run_id] = (run.stop, self.settings.grace_s)
+        return True

@@ -29,14 +29,16 @@ def node_statuses(agent: Agent) -> list[wire.NodeStatus]:
     snapshot = agent.life.placement.snapshot()
     ahead = {} if agent.forecasts is None else agent.forecasts.mean_cpu()
     found: list[wire.NodeStatus] = []
-    for row, node in enumerate(agent.settings.nodes):
+    for node in agent.life.nodes.values():
+        row = agent.life.placement.rows[node.name]
         record, capacity = snapshot.nodes[row], node.capacity
-        free_milli = int(record["cpu_free"])
+        # Where others took the room of what runs, less than nothing is free.
+        free_milli = max(0, int(record["cpu_free"]))
         given = 1.0 - free_milli / capacity.cpu_milli if capacity.cpu_milli else 0.0
         found.append(
             wire.NodeStatus(
                 name=node.name, cpu_free_milli=free_milli,
-                memory_free_mib=int(record["memory_free"]),
+                memory_free_mib=max(0, int(record["memory_free"])),
                 gpu_free=sum(int(g) == 1000 for g in record["gpu_free"][: capacity.gpu_count]),
                 schedulable=bool(snapshot.usable[row]),
                 forecast_cpu=min(1.0, max(0.0, ahead.get(node.name, 0.0) - given)),
@@ -97,7 +99,9 @@ def _engine(agent: Agent) -> dict[str, Any]:
 def _nodes(agent: Agent) -> list[dict[str, Any]]:
     now_s, forecasts = agent.clock.monotonic_s(), agent.forecasts
     shown: list[dict[str, Any]] = []
-    for row, (node, now) in enumerate(zip(agent.settings.nodes, node_statuses(agent), strict=True)):
+    for row, (node, now) in enumerate(
+        zip(agent.life.nodes.values(), node_statuses(agent), strict=True)
+    ):
         capacity = node.capacity
         idle_pj, runs_pj, _ = agent.life.energy.totals(node.name, now_s)
         entry: dict[str, Any] = {

@@ -15,6 +15,7 @@ from cerebrum.services.api import service, views
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
 from cerebrum.services.api.controller_app import bare
+from cerebrum.services.api.kubernetes import KubernetesCluster, SchedulerMetrics
 from cerebrum.services.api.logs import LIMIT_BYTES
 from cerebrum.services.api.problems import declared
 from cerebrum.services.api.prototype import PrototypeWorkflow
@@ -136,10 +137,14 @@ async def change_node(
 
 
 @router.get("/readyz", tags=["service"], responses=declared(500, 503))
-async def readyz(agent: TheAgent) -> views.Done:
-    """The agent's database takes what it is given. Being cut off is no reason to end it."""
+async def readyz(request: Request, agent: TheAgent) -> views.Done:
+    """The agent's database takes what it is given, and its cluster is known. Being cut off from
+    the controller is no reason to end it."""
     if agent.store_problem:
         raise Refused(503, "storage unavailable", agent.store_problem, 1.0)
+    cluster: KubernetesCluster | None = request.app.state.cluster
+    if cluster is not None and (problem := cluster.problem()):
+        raise Refused(503, "cluster unknown", problem, 1.0)
     return views.Done(status="ready")
 
 
@@ -153,12 +158,15 @@ async def metrics(request: Request, agent: TheAgent) -> Response:
     return service.metrics_text(request)
 
 
-def agent_app(agent: Agent, tokens: TokenBook) -> FastAPI:
+def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None = None) -> FastAPI:
     """The application around an agent that somebody else runs (`agent.run()`)."""
     found, counts = registry(), Counts(METRICS)
     found.register(counts)
+    if cluster is not None:
+        found.register(SchedulerMetrics(cluster))
     app = bare("Cerebrum agent", ABOUT, HttpMetrics(found))
     app.state.agent, app.state.tokens, app.state.role = agent, tokens, "agent"
+    app.state.cluster = cluster
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
     app.include_router(router)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cerebrum.services.agent.views import node_statuses
 from cerebrum.services.api import serve
 from cerebrum.services.api.agent_app import agent_app
 from cerebrum.services.api.auth import Caller, Scope, hashed
+from cerebrum.services.api.kubernetes import KubernetesCluster
 from cerebrum.services.api.logs import agent_key
 from cerebrum.services.api.nodes import cluster_nodes
 from cerebrum.services.api.settings import LcaSettings
@@ -55,7 +56,11 @@ async def run_lca(
 
     if logs:
         configure_logs(settings.log_format, settings.log_level)
-    nodes, policy = cluster_nodes(settings.nodes, settings.nodes_file), get_policy(settings.policy)
+    policy, cluster, nodes = get_policy(settings.policy), None, tuple[Node, ...]()
+    if settings.executor == "kubernetes":
+        cluster = KubernetesCluster(settings)
+    else:
+        nodes = cluster_nodes(settings.nodes, settings.nodes_file)
     _make_folder(settings.state)
     clock, keys = MachineClock(), AgentKeys(settings.api_token.get_secret_value())
     await serve.check_exposure(settings.host, keys, TOKEN_HINT)
@@ -64,7 +69,10 @@ async def run_lca(
         async with Database(_database(settings.state), "agent") as database:
             with serve.listen(settings) as listening:
                 url = serve.address(settings, listening)
-                executor = _executor(settings, nodes, clock)
+                if cluster is None:
+                    executor = _executor(settings, nodes, clock)
+                else:
+                    executor, nodes = cluster.executor, await cluster.nodes()
                 agent = Agent(
                     store_with_crash_points(database), clock,
                     None if peer is None else peer_with_crash_points(peer),
@@ -73,13 +81,17 @@ async def run_lca(
                     np.random.default_rng(secrets.randbits(128)),
                     usage=_usage(settings, nodes, lambda: node_statuses(agent)),
                     compute=asyncio.to_thread,
+                    inventory=None if cluster is None else cluster.executor.inventory,
                 )  # fmt: skip
                 keys.agent = agent
                 _log.info("listening", url=url, cluster=settings.cluster_id, nodes=len(nodes))
                 if ready is not None:
                     ready(url)
-                return await serve.serve(agent_app(agent, keys), settings, listening, agent.run)
+                app = agent_app(agent, keys, cluster)
+                return await serve.serve(app, settings, listening, _work(agent, cluster))
     finally:
+        if cluster is not None:
+            await cluster.executor.close()
         if peer is not None:
             await peer.close()
 
@@ -143,8 +155,15 @@ def _executor(settings: LcaSettings, nodes: tuple[Node, ...], clock: MachineCloc
     return get_executor(settings.executor)
 
 
+def _work(agent: Agent, cluster: KubernetesCluster | None) -> Callable[[], Awaitable[None]]:
+    """What goes on while requests are answered."""
+    if cluster is None:
+        return agent.run
+    return lambda: cluster.beside(agent.run)
+
+
 def _usage(settings: LcaSettings, nodes: tuple[Node, ...], now: Any) -> UsageSource | None:
-    if settings.forecaster in ("", "none"):
+    if settings.forecaster in ("", "none") or settings.executor == "kubernetes":
         return None
     if len(nodes) == 1 and settings.executor == "local":
         return MachineUsage(nodes[0])

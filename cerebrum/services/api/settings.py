@@ -76,6 +76,12 @@ class LcaSettings(ServerSettings):
     `nodes` are kinds such as `2x4000m,8Gi`, or `nodes_file` names a file that `cerebrum traces`
     reads; neither: this machine. `token` is for the controller, `api_token` what callers of this
     agent's own API have to show.
+
+    For the executor `kubernetes`: `kubeconfig` and `kube_context` (None: as kubectl finds them, or
+    the pod's own account); `namespace` of the runs (empty: the context's); `mode` of the pod
+    scheduler for pods whose schedulerName is `scheduler_name`; `placement` of runs (empty:
+    `affinity` to that scheduler where it binds, else `direct`); `pod_template` a file; `image` for
+    tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second.
     """
 
     port: Port = 8001
@@ -91,6 +97,19 @@ class LcaSettings(ServerSettings):
     api_token: SecretStr = SecretStr("")
     ca: Path | None = None
     forecaster: str = "auto"
+    kubeconfig: Path | None = None
+    kube_context: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")] = ""
+    scheduler_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")] = (
+        "cerebrum"
+    )
+    mode: Literal["bind", "shadow", "off"] = "bind"
+    placement: Literal["", "affinity", "direct"] = ""
+    pod_template: Path | None = None
+    image: Annotated[str, Field(max_length=1000)] = ""
+    start_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    kube_qps: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    leader_election: bool = False
 
 
 def load(kind: type[S], **given: Any) -> S:

@@ -284,7 +284,7 @@ def peer_term(draw: Draw, labels: Json) -> Json:
     if (found := selector(draw, labels)) is not None:
         term["labelSelector"] = found
         if "version" not in str(found) and draw.chance(0.2):  # a key may not be in both
-            term[draw.one(("matchLabelKeys", "mismatchLabelKeys"))] = ["version"]
+            _match_keys(draw, term, labels)
     if draw.chance(0.3):
         term["namespaces"] = draw.some(tuple(NAMESPACES), 2)
     if draw.chance(0.3):
@@ -292,6 +292,17 @@ def peer_term(draw: Draw, labels: Json) -> Json:
             ({}, {"matchLabels": {"team": "a"}}, {"matchLabels": {"env": "test"}})
         )
     return term
+
+
+def _match_keys(draw: Draw, term: Json, labels: Json) -> None:
+    """Keys of labels to be alike or unlike in, and what the API server makes of them."""
+    field, operator = draw.one((("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")))
+    term[field] = ["version"]
+    if "version" in labels:
+        merged = {"key": "version", "operator": operator, "values": [labels["version"]]}
+        term["labelSelector"] = dict(term["labelSelector"])
+        expressions = term["labelSelector"].get("matchExpressions", [])
+        term["labelSelector"]["matchExpressions"] = [*expressions, merged]
 
 
 def _spreads(draw: Draw, labels: Json) -> list[Json]:

@@ -101,6 +101,8 @@ class Controller:
     reports: dict[int, wire.TaskReport] = field(default_factory=dict[int, wire.TaskReport])
     identities: set[str] = field(default_factory=set[str])
     polls: list[wire.Poll] = field(default_factory=list[wire.Poll])
+    nodes: list[wire.NodeSpec] = field(default_factory=list[wire.NodeSpec])
+    messages: list[Any] = field(default_factory=list[Any])
     syncs: list[wire.Sync] = field(default_factory=list[wire.Sync])
 
     async def _arrive(self) -> None:
@@ -116,6 +118,8 @@ class Controller:
     async def register(self, message: wire.Register) -> wire.Registered:
         await self._arrive()
         self.identities.add(message.identity)
+        self.nodes = message.nodes
+        self.messages.append(message)
         if len(self.identities) > 1:
             raise Refused(409, "Another agent has this id")
         seq = max(self.reports, default=0)
@@ -125,6 +129,7 @@ class Controller:
     async def poll(self, message: wire.Poll) -> wire.Offers:
         await self._arrive()
         self.polls.append(message)
+        self.messages.append(message)
         self.bids += message.bids
         if not (self._open() or self.cancel or self.auctions):
             await asyncio.sleep(message.wait_s)
@@ -217,7 +222,7 @@ class Stage:
         self.lives, self.agent, self._running = 0, None, None
         self.starts: list[str] = []
 
-    def start(self, alone: bool = False, **settings: Any) -> Agent:
+    def start(self, alone: bool = False, inventory: Any = None, **settings: Any) -> Agent:
         """A new life of the agent."""
         if self.world is None:
             self.world = SimulatedNodes(
@@ -228,7 +233,7 @@ class Stage:
         self.agent = Agent(
             self.disk, self.clock, None if alone else self.controller, executor,
             get_policy(self.policy), AgentSettings(**{**self._settings, **settings}),
-            np.random.default_rng(self.lives),
+            np.random.default_rng(self.lives), inventory=inventory,
         )  # fmt: skip
         self._running = asyncio.ensure_future(self.agent.run())
         return self.agent
