@@ -62,20 +62,6 @@ def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]
     )
 
 
-def _drop_unwelcome(
-    peers: ImaginedPeers, tasks: NDArray[np.int32], rows: NDArray[np.int64]
-) -> None:
-    """A row of -1 where rules about other tasks keep a task away, those before it being bound."""
-    if not peers.any:
-        return
-    for i in np.flatnonzero(rows >= 0).tolist():
-        task, row = int(tasks[i]), int(rows[i])
-        if peers.concerns(task) and not peers.admitted(task)[row]:
-            rows[i] = -1
-        else:
-            peers.count(task, row, 1)
-
-
 class EarliestFinish:
     """Each ready task, highest rank first, where it would end first, data and queues included.
 
