@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cerebrum.engine._schedule_kernels import place_ready
 from cerebrum.engine.compiled import kernel
+from cerebrum.engine.peer_views import ImaginedPeers
 from cerebrum.engine.placement import BEST_FIT, choose_gpus, fits, take
 from cerebrum.model.decisions import NOTHING, Bind, Decision
 from cerebrum.model.snapshot import Snapshot
@@ -52,6 +53,7 @@ def _claim(nodes, classes, class_id, row, gpus):
 def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]) -> Decision:
     """Bind tasks to rows as far as they fit."""
     class_id, gpus = snapshot.tasks.class_id[tasks], np.zeros(len(tasks), np.int64)
+    _drop_unwelcome(ImaginedPeers(snapshot.state), tasks, rows)
     _claim(snapshot.nodes.copy(), snapshot.classes, class_id, rows, gpus)
     ways = snapshot.classes["cache_ways"][class_id]
     return Decision(
@@ -60,6 +62,20 @@ def _binds(snapshot: Snapshot, tasks: NDArray[np.int32], rows: NDArray[np.int64]
             for i in np.flatnonzero(rows >= 0)
         )
     )
+
+
+def _drop_unwelcome(
+    peers: ImaginedPeers, tasks: NDArray[np.int32], rows: NDArray[np.int64]
+) -> None:
+    """A row of -1 where rules about other tasks keep a task away, those before it being bound."""
+    if not peers.any:
+        return
+    for i in np.flatnonzero(rows >= 0).tolist():
+        task, row = int(tasks[i]), int(rows[i])
+        if peers.concerns(task) and not peers.admitted(task)[row]:
+            rows[i] = -1
+        else:
+            peers.count(task, row, 1)
 
 
 class EarliestFinish:

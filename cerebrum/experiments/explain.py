@@ -158,7 +158,7 @@ def _shown(fitting: list[ScoreRow], top: int) -> list[ScoreRow]:
     return [*head, *fill, *lower]
 
 
-def _score(row: Any, scorers: tuple[str, ...], names: list[str]) -> dict[str, Any]:
+def _score(row: Any, scorers: tuple[str, ...], names: Sequence[str]) -> dict[str, Any]:
     out: dict[str, Any] = {"node": names[row.row]}
     if scorers:
         out["total"] = row.total

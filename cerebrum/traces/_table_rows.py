@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
+import msgspec
 import polars as pl
 
 from cerebrum.model.cluster import Node, PowerModel, Taint
 from cerebrum.model.constraints import UNCONSTRAINED, Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import InputError
+from cerebrum.model.peers import NO_RULES, PeerRules, TaskLabels
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent
 from cerebrum.model.tasks import Job, TaskClass, TaskTable
@@ -44,6 +46,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         **_RESOURCES,
         "gpu_models": pl.List(pl.String),
         "constraints": pl.String,
+        "peers": pl.String,
         "typical_weight": pl.Float64,
     },
     "tasks": {
@@ -55,11 +58,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "priority": pl.Int32,
         "job_id": pl.Int32,
         "preemptible": pl.Boolean,
+        "labels_id": pl.Int32,
     },
+    "labels": {"labels": pl.String},
+    "bound": {"task": pl.String, "node": pl.String, "gpus": pl.Int64},
     "jobs": {"name": pl.String, "gang": pl.Int64},
     "events": {"time_s": pl.Float64, "change": pl.String, "name": pl.String, "node": pl.Int64},
 }
 """Table -> column -> type. `events.node` is the row in `nodes` of a node that joins, or -1."""
+T = TypeVar("T")
 _WATTS = tuple(field.name for field in dataclasses.fields(PowerModel))
 
 
@@ -100,9 +107,12 @@ def classes_frame(
     """One row a class of the tasks (weight 0), then one a typical class with its weight."""
     weighted = [(task_class, 0.0) for task_class in classes] + list(typical)
     rows = [
-        (*_amounts(c.resources), list(c.gpu_models), _constraints_text(c.constraints), weight)
+        (
+            *_amounts(c.resources), list(c.gpu_models), _constraints_text(c.constraints),
+            "" if c.peers == NO_RULES else msgspec.json.encode(c.peers).decode(), weight,
+        )
         for c, weight in weighted
-    ]
+    ]  # fmt: skip
     return _frame("classes", rows)
 
 
@@ -115,7 +125,9 @@ def classes_from(frame: pl.DataFrame) -> list[tuple[TaskClass, float]]:
         if text not in known:
             known[text] = _constraints(_parsed(text, {}, "constraints"))
         models = tuple(_texts(row["gpu_models"], None, "gpu_models"))
-        found.append((TaskClass(_resources(row), models, known[text]), row["typical_weight"]))
+        rules = _decoded(row["peers"], PeerRules, "peers") if row["peers"] else NO_RULES
+        task_class = TaskClass(_resources(row), models, known[text], rules)
+        found.append((task_class, row["typical_weight"]))
     return found
 
 
@@ -125,10 +137,38 @@ def tasks_frame(tasks: TaskTable) -> pl.DataFrame:
     return pl.DataFrame({"name": list(tasks.names), **columns}, schema=SCHEMAS["tasks"])
 
 
-def tasks_from(frame: pl.DataFrame, classes: Sequence[TaskClass], jobs: Sequence[Job]) -> TaskTable:
+def tasks_from(
+    frame: pl.DataFrame,
+    classes: Sequence[TaskClass],
+    jobs: Sequence[Job],
+    label_sets: Sequence[TaskLabels],
+) -> TaskTable:
     """The tasks of `tasks_frame`."""
-    columns = {name: frame[name].to_numpy() for name in SCHEMAS["tasks"] if name != "name"}
-    return TaskTable.build(frame["name"].to_list(), classes, jobs=jobs, **columns)
+    columns: dict[str, Any] = {
+        name: frame[name].to_numpy() for name in SCHEMAS["tasks"] if name != "name"
+    }
+    names = frame["name"].to_list()
+    return TaskTable.build(names, classes, jobs=jobs, label_sets=label_sets, **columns)
+
+
+def labels_frame(label_sets: Sequence[TaskLabels]) -> pl.DataFrame:
+    """One row a set of labels."""
+    return _frame("labels", [(msgspec.json.encode(labels).decode(),) for labels in label_sets])
+
+
+def labels_from(frame: pl.DataFrame) -> list[TaskLabels]:
+    """The sets of `labels_frame`."""
+    return [_decoded(text, TaskLabels, "labels") for text in frame["labels"]]
+
+
+def bound_frame(bound: Mapping[str, tuple[str, int]]) -> pl.DataFrame:
+    """One row a task that runs from the start."""
+    return _frame("bound", [(task, node, gpus) for task, (node, gpus) in bound.items()])
+
+
+def bound_from(frame: pl.DataFrame) -> dict[str, tuple[str, int]]:
+    """The mapping of `bound_frame`."""
+    return {task: (node, gpus) for task, node, gpus in frame.iter_rows()}
 
 
 def jobs_frame(jobs: Sequence[Job]) -> pl.DataFrame:
@@ -219,6 +259,7 @@ def _constraints_text(c: Constraints) -> str:
             "required": [_term_data(term) for term in c.required],
             "preferred": [[weight, _term_data(term)] for weight, term in c.preferred],
             "tolerations": [[t.key, t.operator, t.value, t.effect] for t in c.tolerations],
+            "volumes": [[_term_data(term) for term in group] for group in c.volumes],
         }
     )
 
@@ -237,6 +278,7 @@ def _constraints(data: dict[str, Any]) -> Constraints:
             required=tuple(_term(term) for term in data["required"]),
             preferred=tuple(preferred),
             tolerations=tuple(_toleration(item) for item in data["tolerations"]),
+            volumes=tuple(tuple(_term(term) for term in group) for group in data["volumes"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"expected what `write` writes: {error}").at(field="constraints") from None
@@ -264,6 +306,14 @@ def _weight(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"weight {value!r} is no whole number")
     return value
+
+
+def _decoded(text: str, kind: type[T], field: str) -> T:
+    """A noun from its JSON, which checks itself."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise InputError(f"expected what `write` writes: {error}").at(field=field) from None
 
 
 def _texts(data: Any, count: int | None, field: str) -> list[str]:

@@ -1,9 +1,10 @@
 """Cerebrum's own format: a scenario without loss, in Parquet tables and a JSON description.
 
 A folder, or a zip file that holds the same without compression: `meta.json`, `nodes.parquet`,
-`classes.parquet`, `tasks.parquet`, `jobs.parquet`, `events.parquet`. `meta.json` names the rows and
-the SHA-256 of every table, so damage is found before a table is parsed. Written in one step: there
-is the old one or the whole new one, never a part.
+`classes.parquet`, `tasks.parquet`, `labels.parquet`, `bound.parquet`, `jobs.parquet`,
+`events.parquet`. `meta.json` names the rows and the SHA-256 of every table, so damage is found
+before a table is parsed. Written in one step: there is the old one or the whole new one, never a
+part.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from cerebrum.traces._yaml import Source
 DESCRIPTION = "Cerebrum's own lossless tables (a folder, or one .zip)"
 EXTENSIONS = (".zip",)
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 2**32
 """Bytes all files of a scenario may hold together."""
 _MAX_META_BYTES = 2**26
@@ -71,6 +72,7 @@ def read(path: Path) -> Scenario:
     count = meta.integer("classes", 0, 0, len(weighted))
     jobs = rows.jobs_from(frames["jobs"])
     classes = [task_class for task_class, _ in weighted[:count]]
+    label_sets = _placed(path, "labels", lambda: rows.labels_from(frames["labels"]))
     start = meta.data.get("start_unix_s")
     return Scenario(
         cluster=_placed(
@@ -78,7 +80,9 @@ def read(path: Path) -> Scenario:
             "nodes",
             lambda: Cluster(tuple(nodes[:own]), meta.text("cluster"), meta.text("zone")),
         ),
-        tasks=_placed(path, "tasks", lambda: rows.tasks_from(frames["tasks"], classes, jobs)),
+        tasks=_placed(
+            path, "tasks", lambda: rows.tasks_from(frames["tasks"], classes, jobs, label_sets)
+        ),
         name=meta.text("name"),
         node_events=_placed(
             path, "events", lambda: tuple(rows.events_from(frames["events"], nodes))
@@ -89,6 +93,7 @@ def read(path: Path) -> Scenario:
         report=_report(meta.child("report")),
         profile=meta.child("profile").data if "profile" in meta else None,
         start_unix_s=None if start is None else meta.number("start_unix_s", 0.0, -1e12, 1e12),
+        bound=rows.bound_from(frames["bound"]),
     )
 
 
@@ -118,6 +123,8 @@ def _encoded(scenario: Scenario) -> dict[str, bytes]:
         "nodes": rows.nodes_frame(nodes + joining),
         "classes": rows.classes_frame(scenario.tasks.classes, scenario.typical or ()),
         "tasks": rows.tasks_frame(scenario.tasks),
+        "labels": rows.labels_frame(scenario.tasks.label_sets),
+        "bound": rows.bound_frame(scenario.bound),
         "jobs": rows.jobs_frame(scenario.tasks.jobs),
         "events": rows.events_frame(scenario.node_events, len(nodes)),
     }

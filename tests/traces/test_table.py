@@ -16,6 +16,7 @@ from cerebrum import traces
 from cerebrum.model.cluster import Cluster, Node, PowerModel, Taint
 from cerebrum.model.constraints import Constraints, Requirement, Term, Toleration
 from cerebrum.model.errors import TraceError
+from cerebrum.model.peers import HostPort, PeerRules, PeerSelector, PeerTerm, Spread, TaskLabels
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, ReadReport, Scenario
 from cerebrum.model.tasks import Job, TaskClass, TaskTable
@@ -24,10 +25,11 @@ from cerebrum.traces.synthetic import openb_like, plain
 
 COLUMNS = (
     "class_id", "submit_s", "duration_s", "requested_s", "priority", "job_id", "preemptible",
+    "labels_id",
 )  # fmt: skip
 FIELDS = (
     "cluster", "name", "node_events", "typical", "max_attempts", "source", "profile",
-    "start_unix_s",
+    "start_unix_s", "bound",
 )  # fmt: skip
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -76,8 +78,40 @@ constraints = st.builds(
     required=st.lists(terms, max_size=2).map(tuple),
     preferred=st.lists(st.tuples(st.integers(1, 100), terms), max_size=2).map(tuple),
     tolerations=st.lists(tolerations, max_size=2).map(tuple),
+    volumes=st.lists(st.lists(terms, max_size=2).map(tuple), max_size=2).map(tuple),
 )
-classes = st.builds(TaskClass, resources(), st.lists(texts, max_size=2).map(tuple), constraints)
+some_requirements = st.lists(requirements, max_size=2).map(tuple)
+selectors = st.builds(
+    PeerSelector,
+    some_requirements,
+    st.lists(texts, max_size=2).map(tuple),
+    st.none() | some_requirements,
+    st.booleans(),
+)
+peer_terms = st.builds(PeerTerm, selectors, names)
+whole = st.integers(1, 2**31 - 1)
+spreads = st.builds(Spread, selectors, names, whole, whole, st.booleans(), st.booleans())
+ports = st.builds(HostPort, st.integers(1, 65535), st.sampled_from(["TCP", "UDP"]), texts)
+wishes = st.lists(st.tuples(st.integers(1, 100), peer_terms), max_size=1).map(tuple)
+rules = st.builds(
+    PeerRules,
+    *[
+        st.lists(one, max_size=2).map(tuple)
+        for one in (peer_terms, peer_terms, spreads, ports, texts)
+    ],
+    wishes,
+    wishes,
+    st.lists(spreads, max_size=1).map(tuple),
+)
+pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
+labels = st.builds(TaskLabels, texts, pairs, pairs)
+classes = st.builds(
+    TaskClass,
+    resources(),
+    st.lists(texts, max_size=2).map(tuple),
+    constraints,
+    st.just(PeerRules()) | rules,
+)
 events = st.one_of(
     st.builds(NodeEvent, times, st.sampled_from(list(NodeChange)[1:]), names),
     st.builds(NodeEvent, times, st.just(NodeChange.JOIN), names, nodes),
@@ -93,6 +127,7 @@ json_values = st.recursive(
 def task_tables(draw: st.DrawFn) -> TaskTable:
     kinds = draw(st.lists(classes, min_size=1, max_size=3))
     jobs = draw(st.lists(st.builds(Job, names, st.integers(0, 100)), max_size=3))
+    label_sets = draw(st.lists(labels, min_size=1, max_size=3, unique=True))
     task_names = draw(st.lists(names, max_size=6, unique=True))
     n = len(task_names)
 
@@ -110,6 +145,8 @@ def task_tables(draw: st.DrawFn) -> TaskTable:
         column(st.integers(-1, len(jobs) - 1)),  # type: ignore[arg-type]
         jobs,
         column(st.booleans()),  # type: ignore[arg-type]
+        column(st.integers(0, len(label_sets) - 1)),  # type: ignore[arg-type]
+        label_sets,
     )
 
 
@@ -136,6 +173,7 @@ scenarios = st.builds(
     ),
     profile=st.none() | st.dictionaries(texts, json_values, max_size=2),
     start_unix_s=st.none() | st.floats(-1e12, 1e12),
+    bound=st.dictionaries(texts, st.tuples(texts, st.integers(0, 2**16)), max_size=2),
 )
 
 
@@ -148,6 +186,7 @@ def assert_same(after: Scenario, before: Scenario) -> None:
     assert list(after.tasks.names) == list(before.tasks.names)
     assert after.tasks.classes == before.tasks.classes
     assert after.tasks.jobs == before.tasks.jobs
+    assert after.tasks.label_sets == before.tasks.label_sets
     for column in COLUMNS:
         found, given_ = getattr(after.tasks, column), getattr(before.tasks, column)
         assert found.dtype == given_.dtype
