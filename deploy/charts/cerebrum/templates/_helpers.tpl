@@ -55,8 +55,17 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
+{{/* Variables of values.yaml, none of which the chart sets itself:
+     (dict "given" .env "own" LIST "where" "agent.env"). */}}
 {{- define "cerebrum.env" -}}
-{{- range $name, $value := . }}
+{{- $given := .given }}
+{{- $where := .where }}
+{{- range fromYamlArray .own }}
+{{- if hasKey $given .name }}
+{{- fail (printf "%s: %s is set by the chart: expected it as a value of its own" $where .name) }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := $given }}
 - name: {{ $name }}
   value: {{ $value | toString | quote }}
 {{- end }}
@@ -73,6 +82,19 @@ priorityClassName: {{ . }}
 {{- else if .Values.controller.enabled -}}
 {{ include "cerebrum.controllerScheme" . }}://{{ include "cerebrum.name" . }}-controller.{{ .Release.Namespace }}.svc:{{ .Values.controller.port }}
 {{- end -}}
+{{- end -}}
+
+{{/* The ports of these addresses, as a YAML list. */}}
+{{- define "cerebrum.gccPorts" -}}
+{{- $ports := list }}
+{{- range splitList "," (include "cerebrum.gccUrl" .) }}
+{{- if . }}
+{{- $url := urlParse . }}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) }}
+{{- $ports = append $ports (int $port) }}
+{{- end }}
+{{- end }}
+{{- toYaml (uniq $ports) }}
 {{- end -}}
 
 {{- define "cerebrum.taskNamespace" -}}
