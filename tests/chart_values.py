@@ -21,8 +21,9 @@ _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z]+):(?P<rest>.*)$")
 _HEAD = """\
 # Values of the Helm chart
 
-Made from `deploy/charts/cerebrum/values.yaml` by `python -m tests.chart_values`. What is not here is refused, and so is
-a value of another type. How to install: [install-in-kubernetes.md](../install-in-kubernetes.md).
+Made from `deploy/charts/cerebrum/values.yaml` by `python -m tests.chart_values`. What is not here
+is refused, and so is a value of another type.
+[How to install](../install-in-kubernetes.md).
 """
 
 
@@ -67,12 +68,16 @@ def page(text: str) -> str:
     about = dict(described(text))
     tables: dict[str, list[Value]] = {}
     for value in values(text):
-        tables.setdefault(value.path.partition(".")[0] if "." in value.path else "", []).append(value)
+        tables.setdefault(value.path.partition(".")[0] if "." in value.path else "", []).append(
+            value
+        )
     parts = [_HEAD]
     for name, rows in sorted(tables.items(), key=lambda table: not table[0]):
         said = about.get(name, "")
         parts.append(f"## {name or 'All pods'}\n" + (f"\n{said}\n" if said else ""))
-        parts.append("\n".join(["| value | default | meaning |", "|---|---|---|", *map(_row, rows)]))
+        parts.append(
+            "\n".join(["| value | default | meaning |", "|---|---|---|", *map(_row, rows)])
+        )
         parts.append("")
     return "\n".join(parts)
 

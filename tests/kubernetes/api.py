@@ -40,6 +40,7 @@ GROUPS = {
     "RoleBinding": "rbac.authorization.k8s.io/v1",
     "StatefulSet": "apps/v1",
     "StorageClass": "storage.k8s.io/v1",
+    "ValidatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "VolumeAttachment": "storage.k8s.io/v1",
 }
 """The group and version of each kind that is not in `v1`; an object's own `apiVersion` wins."""
@@ -48,7 +49,7 @@ CLUSTER_WIDE = frozenset(
     {
         "APIService", "ClusterRole", "ClusterRoleBinding", "CSIDriver", "CSINode",
         "CustomResourceDefinition", "Namespace", "Node", "PersistentVolume", "PriorityClass",
-        "RuntimeClass", "StorageClass", "VolumeAttachment",
+        "RuntimeClass", "StorageClass", "ValidatingWebhookConfiguration", "VolumeAttachment",
     }
 )  # fmt: skip
 _PATCH_TYPES = {
@@ -76,7 +77,8 @@ class ApiError(Exception):
 class Api:
     """One server, one identity. Used by many threads at once; closed by whoever made it.
 
-    `namespace` is the one meant where a namespaced object or call names none.
+    `namespace` is the one meant where a namespaced object or call names none. `warnings` are all
+    that the server added to its answers.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Api:
         namespace: str = "default",
     ) -> None:
         self.url, self.namespace = url, namespace
+        self.warnings: list[str] = []
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
         verify = ssl.create_default_context(cafile=str(authority)) if authority else False
         self._client = httpx.Client(
@@ -124,6 +127,7 @@ class Api:
             content=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": content_type or "application/json"},
         )  # fmt: skip
+        self.warnings += answer.headers.get_list("warning")
         if not answer.is_success:
             raise ApiError(answer.status_code, answer.content)
         return answer.json() if answer.content else {}
