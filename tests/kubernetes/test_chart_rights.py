@@ -108,7 +108,7 @@ def pods_are_bound_refused_and_preempted(api: Api) -> None:
     wait_until(lambda: bound(api, "low") == "n1", "a pod is bound")
     api.create(ours("huge", "100"))
     wait_until(lambda: _said(api, "huge", "0/1 nodes"), "why it is not")
-    api.create(node("n2", "1", taints=[{"key": "k", "effect": "NoSchedule"}]))
+    api.create(node("n2", "50m"))
     wait_until(lambda: _said(api, "huge", "0/2 nodes"), "why it is not now")
     wait_until(lambda: _series(api, "huge"), "the event goes on")
     api.create(ours("urgent", "3", priorityClassName="high"))
@@ -150,6 +150,8 @@ def volumes_are_chosen_with_the_node(api: Api) -> None:
             "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
         },
     })  # fmt: skip
+    free = {"status": {"phase": "Available"}}  # as the volume controller would say
+    api.patch("PersistentVolume", "disk", free, subresource="status")
     for name in ("late", "made"):
         claim = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
         api.create(ours(f"with-{name}", "100m", volumes=[claim]))
