@@ -19,7 +19,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-NEEDED = ("cerebrum", "fastapi", "sqlalchemy", "psycopg", "aio_pika", "aiohttp", "uvloop", "msgspec")
+NEEDED = (
+    "cerebrum", "fastapi", "sqlalchemy", "psycopg", "aio_pika", "aiohttp", "uvloop", "msgspec",
+)  # fmt: skip
 UNWANTED = ("pytest", "ruff", "pyright", "schemathesis", "pip")
 PATIENCE_S = 240.0
 WORKFLOW = {
