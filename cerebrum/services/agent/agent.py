@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cerebrum.model.cluster import Node
-from cerebrum.model.errors import NotFound
+from cerebrum.model.errors import CerebrumError, InputError, NotFound
 from cerebrum.model.protocols import Executor, Inventory, Policy
 from cerebrum.model.scenario import NodeChange
 from cerebrum.services import wire
@@ -23,7 +23,7 @@ from cerebrum.services.agent.records import HeldState
 from cerebrum.services.agent.running import Runner
 from cerebrum.services.agent.settings import AgentSettings
 from cerebrum.services.agent.waiting import pause
-from cerebrum.services.errors import StoreUnavailable
+from cerebrum.services.errors import Refused, StoreUnavailable
 from cerebrum.services.ports import Clock, Compute, ControllerPeer, Store, at_once
 
 _PRUNE_S = 600.0
@@ -252,8 +252,17 @@ class Agent:
     async def logs(
         self, uid: str, stream: str = "stdout", offset: int = 0, limit: int = 2**20
     ) -> bytes:
-        """What a task's last run wrote. Raises `NotFound`."""
-        return await self.executor.logs(await views.last_run(self, uid), stream, offset, limit)
+        """What a task's last run wrote. Raises as `run_logs`."""
+        return await self.run_logs(await views.last_run(self, uid), stream, offset, limit)
+
+    async def run_logs(self, run_id: str, stream: str, offset: int, limit: int) -> bytes:
+        """What a run wrote. Raises `NotFound`, and `Refused` while its node cannot be asked."""
+        try:
+            return await self.executor.logs(run_id, stream, offset, limit)
+        except (NotFound, InputError):
+            raise
+        except CerebrumError as problem:
+            raise Refused(502, "The logs cannot be had now", str(problem)) from problem
 
     async def status(self) -> dict[str, Any]:
         """Everything at a glance: nodes, tasks, engine, lease, energy, forecasts."""

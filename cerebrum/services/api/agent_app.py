@@ -107,7 +107,7 @@ async def cancel(uid: Name, agent: TheAgent) -> views.Done:
 
 @router.get(
     "/api/v1/runs/{run_id}/logs", tags=["tasks"], dependencies=[Viewer], response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | READ,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | READ | declared(502),
 )  # fmt: skip
 async def run_logs(
     run_id: Annotated[str, Path(pattern=r"^cb-[0-9a-f]{24}$")],
@@ -117,7 +117,7 @@ async def run_logs(
     limit: Annotated[int, Query(ge=1, le=LIMIT_BYTES)] = LIMIT_BYTES,
 ) -> Response:
     """What a run wrote from byte `offset` on."""
-    body = await agent.executor.logs(run_id, stream, offset, limit)
+    body = await agent.run_logs(run_id, stream, offset, limit)
     return Response(body, media_type="text/plain; charset=utf-8")
 
 
