@@ -107,7 +107,9 @@ async def cancel(uid: Name, agent: TheAgent) -> views.Done:
 
 @router.get(
     "/api/v1/runs/{run_id}/logs", tags=["tasks"], dependencies=[Viewer], response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | READ | declared(502),
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    | READ
+    | declared(502),
 )  # fmt: skip
 async def run_logs(
     run_id: Annotated[str, Path(pattern=r"^cb-[0-9a-f]{24}$")],
