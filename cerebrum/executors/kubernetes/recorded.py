@@ -60,13 +60,18 @@ class RecordedEngine:
         """Where a task stands."""
         return TaskState(int(self.engine.table.state.t_state[task]))
 
-    def admit(self, tasks: Sequence[Task], gangs: Mapping[str, int] | None = None) -> list[int]:
-        """Make tasks known and put them in the queue; their ids. `gangs`: job -> how many."""
+    def admit(
+        self, tasks: Sequence[Task], gangs: Mapping[str, int] | None = None, submit: bool = True
+    ) -> list[int]:
+        """Make tasks known and put them in the queue; their ids. `gangs`: job -> how many.
+
+        Without `submit` they are only known, to be judged by, until they are retired.
+        """
         ids = [int(i) for i in self.engine.admit(TaskTable.from_tasks(tasks, gangs))]
         if self._journal is not None:
             made = [forms.task_record(task) for task in tasks]
             self._journal(["admit", made, dict(gangs or {})])
-        for task in ids:
+        for task in ids if submit else ():
             self.tell(EventKind.SUBMITTED, task)
         return ids
 
