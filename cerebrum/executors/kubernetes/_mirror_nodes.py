@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,7 @@ class Nodes:
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """The rows of many nodes, -1 for those that are not there."""
-        rows = self._rows
-        return np.array([rows.get(name, -1) for name in names], np.int64)
+        return np.fromiter(map(self._rows.get, names, repeat(-1)), np.int64, len(names))
 
     def by_row(self) -> list[Node | None]:
         """The node of every row of the engine, None for rows without one."""

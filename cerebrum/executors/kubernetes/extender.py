@@ -117,7 +117,7 @@ class Extender:
             totals = policy.totals(self._mirror.recorded.engine.snapshot(), task)
             rows = self._mirror.nodes.rows_of(asked)
             scores = scaled(_at(totals, rows, -np.inf)).tolist()
-        return [HostPriority(name, score) for name, score in zip(asked, scores, strict=True)]
+        return list(map(HostPriority, asked, scores))
 
     async def bind(self, args: BindingArgs) -> str:
         """Bind, with the uid as a precondition; '' or why it is not bound there."""
@@ -193,15 +193,16 @@ class Extender:
         bits: NDArray[np.int32],
         result: FilterResult,
     ) -> None:
-        nodes = [self._mirror.nodes.get(name) for name in asked]
-        texts = node_texts(Refused(bits, nodes, pod.task_class))
-        hopeful = may_help(bits).tolist()
-        for name, row, text, hope in zip(asked, rows.tolist(), texts, hopeful, strict=True):
-            if row < 0:
-                result.failed_nodes[name] = UNKNOWN
-            elif text:
+        refused: list[int] = np.flatnonzero((rows < 0) | (bits != 0)).tolist()
+        nodes = [self._mirror.nodes.get(asked[i]) for i in refused]
+        texts = node_texts(Refused(bits[refused], nodes, pod.task_class))
+        hopeful = may_help(bits[refused]).tolist()
+        for i, text, hope in zip(refused, texts, hopeful, strict=True):
+            if rows[i] < 0:
+                result.failed_nodes[asked[i]] = UNKNOWN
+            else:
                 failed = result.failed_nodes if hope else result.failed_and_unresolvable_nodes
-                failed[name] = text
+                failed[asked[i]] = text
 
     # -- binding ------------------------------------------------------------------------------
 

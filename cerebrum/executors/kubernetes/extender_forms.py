@@ -40,7 +40,7 @@ class FilterResult(Struct, rename="pascal"):
     error: str = ""
 
 
-class HostPriority(Struct, rename="pascal"):
+class HostPriority(Struct, rename="pascal", gc=False):
     """0 to `MAX_SCORE`."""
 
     host: str
