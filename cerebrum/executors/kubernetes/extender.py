@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,9 @@ from cerebrum.executors.kubernetes.preemption import Budget
 from cerebrum.kube import names as kube_names
 from cerebrum.kube.messages import Refused, may_help, node_texts
 from cerebrum.kube.objects import Pod
-from cerebrum.model.errors import CerebrumError, InfeasibleDecision, InvalidEvent
+from cerebrum.model.errors import CerebrumError, InfeasibleDecision, InputError, InvalidEvent
 from cerebrum.model.events import Refusal, gpu_indices
-from cerebrum.model.snapshot import Snapshot
+from cerebrum.model.protocols import Scores
 
 UNKNOWN = "node(s) not known to Cerebrum yet"
 _MAX_PROBES = 256
@@ -46,19 +46,6 @@ _MAX_REMEMBERED = 4096
 
 class Unjudged(CerebrumError):
     """A pod about which we can say nothing, and why; kube-scheduler has to do without us."""
-
-
-@runtime_checkable
-class Scores(Protocol):
-    """A policy that says what a node is worth to a task, and which GPUs it would get there."""
-
-    def totals(self, snapshot: Snapshot, task: int) -> NDArray[np.float64]:
-        """float64[rows]; -inf where it does not fit."""
-        ...
-
-    def gpus_on(self, snapshot: Snapshot, task: int, row: int) -> int:
-        """A mask; -1 where the node lacks room."""
-        ...
 
 
 class Extender:
@@ -126,7 +113,7 @@ class Extender:
             return f"pod {args.pod_namespace}/{args.pod_name} is given to node {held.node}"
         try:
             held = held if held is not None and held.node else self._take(args)
-        except (Unjudged, InvalidEvent, InfeasibleDecision) as problem:
+        except (Unjudged, InputError, InvalidEvent, InfeasibleDecision) as problem:
             return f"node {args.node}: {problem}"
         notes: dict[str, str] = {}
         if held.gpus:
@@ -171,7 +158,10 @@ class Extender:
         recorded, key = self._mirror.recorded, (pod.task_class, pod.labels)
         task = self._probes.get(key)
         if task is None:
-            task = self._probes[key] = self._mirror.probe(pod)
+            try:
+                task = self._probes[key] = self._mirror.probe(pod)
+            except InputError as problem:
+                raise Unjudged(str(problem)) from None
             if len(self._probes) > _MAX_PROBES:
                 recorded.retire([self._probes.popitem(last=False)[1]])
         self._probes.move_to_end(key)

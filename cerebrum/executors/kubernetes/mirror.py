@@ -292,12 +292,12 @@ class Mirror:
     def take(self, pod: PodFacts, row: int, gpus_on: Callable[[int, int], int]) -> Held:
         """Another scheduler's decision about a pod of its own: the room is taken from now on.
 
-        `gpus_on(task, row)` chooses the GPUs. Raises `InvalidEvent`, changing nothing, where the
-        node cannot take it.
+        `gpus_on(task, row)` chooses the GPUs. Raises `InvalidEvent` where the node cannot take it,
+        `InputError` for a pod that the engine cannot hold; neither changes anything.
         """
         held = Held(pod, Phase.QUEUED, since_s=self.recorded.now_s, foreign=True)
+        self._admit_together([held])
         self.held[pod.uid] = held
-        self._admit([held])
         try:
             ways = pod.task_class.resources.cache_ways
             return self.assume(held.task, row, gpus_on(held.task, row), ways)

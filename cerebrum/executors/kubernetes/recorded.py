@@ -16,7 +16,7 @@ from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.decisions import Bind, Decision
 from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
-from cerebrum.model.protocols import Policy
+from cerebrum.model.protocols import Policy, Scores
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
@@ -122,6 +122,10 @@ def warm_up(policy: Policy) -> None:
     small = RecordedEngine([Node("warm", Resources(2000, 64))], policy, lambda: 0.0)
     wants = TaskClass(Resources(1000, 1))
     tasks = small.admit([Task(str(i), wants, priority=i) for i in range(3)])
+    if isinstance(policy, Scores):
+        policy.totals(small.engine.snapshot(), tasks[0])
+        policy.gpus_on(small.engine.snapshot(), tasks[0], 0)
+    small.engine.snapshot().refusals(tasks[0])
     for _ in tasks:
         for action in small.decide().actions:
             if isinstance(action, Bind):

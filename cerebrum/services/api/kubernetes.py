@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
+from cerebrum.model.protocols import Scores
 from cerebrum.services.api.settings import LcaSettings
 
 if TYPE_CHECKING:
@@ -220,7 +221,6 @@ def _check(settings: LcaSettings) -> None:
 
 
 def _check_extender(settings: LcaSettings) -> None:
-    from cerebrum.executors.kubernetes.extender import Scores
     from cerebrum.policies import get_policy
 
     if settings.mode == "shadow":
