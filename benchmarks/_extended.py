@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ READY_S = 300.0
 @contextmanager
 def advising_agent(
     plane: ControlPlane, folder: Path, policy: str = "best-fit", port: int = 0
-) -> Iterator[Server]:
+) -> Generator[Server]:
     """An agent that has read the cluster and answers on loopback."""
     server = Server.start(
         folder, "lca", "lca", "--cluster-id", "advised", "--gcc-url", "", "--executor",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cerebrum.kube import names
 
@@ -98,9 +98,9 @@ class Anonymiser:
         if how is not None and value is not None:
             return how(self, value)
         if isinstance(value, dict):
-            return self._walk(value)
+            return self._walk(cast(dict[str, Any], value))
         if isinstance(value, list):
-            return [self._walk(one) if isinstance(one, dict) else one for one in value]
+            return [self._part("", one) for one in cast(list[Any], value)]
         return value
 
     def _labels(self, value: Mapping[str, str]) -> dict[str, str]:

@@ -177,15 +177,14 @@ def slimmed(item: objects.Object) -> dict[str, Any]:
     if isinstance(item, objects.Pod):
         _slim_pod(item, data, meta)
     elif isinstance(item, objects.Node):
-        data["status"] = {
-            key: value for key, value in (data.get("status") or {}).items() if key != "conditions"
-        }
+        data.get("status", {}).pop("conditions", None)
     return {key: value for key, value in data.items() if value not in (None, {}, [])}
 
 
 def _metadata(meta: dict[str, Any]) -> dict[str, Any]:
     kept = {key: meta[key] for key in ("name", "namespace", "labels") if meta.get(key)}
-    notes = {k: v for k, v in (meta.get("annotations") or {}).items() if k in _NOTES}
+    written: dict[str, str] = meta.get("annotations") or {}
+    notes = {key: text for key, text in written.items() if key in _NOTES}
     if notes:
         kept["annotations"] = notes
     owners = [

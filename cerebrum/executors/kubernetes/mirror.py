@@ -296,7 +296,7 @@ class Mirror:
         `InputError` for a pod that the engine cannot hold; neither changes anything.
         """
         held = Held(pod, Phase.QUEUED, since_s=self.recorded.now_s, foreign=True)
-        self._admit_together([held])
+        self._admit_together([held], "", 0)
         self.held[pod.uid] = held
         try:
             ways = pod.task_class.resources.cache_ways
