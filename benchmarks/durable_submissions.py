@@ -39,12 +39,12 @@ class Server:
     url: str
 
     @classmethod
-    def start(cls, folder: Path, name: str, *arguments: str) -> Server:
+    def start(cls, folder: Path, name: str, *arguments: str, port: int = 0) -> Server:
         log = folder / f"{name}-{time.monotonic_ns()}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cerebrum", *arguments,
-                 "--port", "0", "--log-format", "json"],
+                 "--port", str(port), "--log-format", "json"],
                 cwd=folder, stdout=output, stderr=output,
             )  # fmt: skip
         deadline = time.monotonic() + START_S

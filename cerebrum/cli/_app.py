@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": "Policies x scenarios x seeds: a table with means and intervals; resumable.",
     "reproduce": "Published tables, re-run side by side.",
     "report": "One self-contained HTML page of one run or several.",
+    "import": "A Kubernetes cluster as a file for simulate; changes nothing there.",
     "traces": "List, describe, validate, convert and fetch traces.",
     "demo": "A workflow and a batch of jobs on two clusters of local processes.",
     "gcc": "Run the global controller.",
@@ -32,6 +33,8 @@ COMMANDS = {
 """Command -> the line of help. The module `cerebrum.cli.<command>` has `register(app, line)`."""
 TOGETHER = {"cancel": "act", "drain": "act", "uncordon": "act", "logs": "act"}
 """Commands that share a file, each a function of its own name there."""
+MODULES = {"import": "import_"}
+"""Commands whose name Python has for itself."""
 
 _ABOUT = """One scheduling brain: simulate, compare and explain policies on traces, and run them.
 
@@ -57,7 +60,7 @@ def build(arguments: Sequence[str]) -> Any:
 
 
 def _add(app: typer.Typer, name: str, line: str) -> None:
-    module = importlib.import_module(f"cerebrum.cli.{TOGETHER.get(name, name)}")
+    module = importlib.import_module(f"cerebrum.cli.{MODULES.get(name, TOGETHER.get(name, name))}")
     if name in TOGETHER:
         app.command(name, help=line)(getattr(module, name))
     else:

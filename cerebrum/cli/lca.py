@@ -77,6 +77,20 @@ def lca(
             help="Kubernetes: of several agents one schedules pods.",
         ),
     ] = None,
+    extender: Annotated[
+        bool | None,
+        typer.Option(
+            "--extender/--no-extender",
+            help="Kubernetes: answer the stock scheduler at /extender/filter, /prioritize, ...",
+        ),
+    ] = None,
+    extender_open: Annotated[
+        bool | None,
+        typer.Option(
+            "--extender-open/--no-extender-open",
+            help="Kubernetes: answer its questions (not binds) without a token.",
+        ),
+    ] = None,
     url: server.Url = None,
     ca: Annotated[Path | None, typer.Option(help="Certificates to trust, PEM.")] = None,
     tls_cert: server.TlsCert = None,
@@ -94,6 +108,7 @@ def lca(
         kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,
+        extender=extender, extender_open=extender_open,
         zone=zone, forecaster=forecaster, url=url, ca=ca, tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,
     )  # fmt: skip

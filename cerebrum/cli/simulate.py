@@ -38,6 +38,10 @@ def simulate(
     format: options.Format = None,
     settings: options.Settings = None,
     runs_dir: options.RunsDir = Path("runs"),
+    rebind: Annotated[
+        bool,
+        typer.Option(help="Kubernetes: forget where pods are, and place all of them anew."),
+    ] = False,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     output: options.Form = Output.TABLE,
     explain: Annotated[
@@ -73,6 +77,8 @@ def simulate(
         )  # fmt: skip
         return
     reader = options.reader_options(settings)
+    if rebind:
+        reader["bindings"] = "forget"
     wanted = _sources(scenarios, cluster, scheduler, extended, reader)
     if scheduler is not None and cluster is None:
         given.append(str(scheduler))

@@ -146,12 +146,37 @@ def preemption_text(refused: Refused, may_preempt: bool = True) -> str:
         return f"preemption: {_NEVER}"
     rows = refused.rows
     bits = refused.bits[rows]
-    helped = ((bits & _RESOLVABLE) != 0) & ((bits & _FOR_GOOD) == 0)
+    helped = may_help(bits)
     if refused.too_small is not None:
         helped &= ~refused.too_small[rows]
     hopeful = int(np.count_nonzero(helped))
     counts = Counter({_NO_VICTIMS: hopeful, _HELPLESS: len(rows) - hopeful})
     return f"preemption: {_available(len(rows), +counts)}"
+
+
+def node_texts(refused: Refused) -> list[str]:
+    """What kube-scheduler would say of each row alone, reasons joined by commas; '' where it fits.
+
+    Rows with equal bits get equal texts: resources that are short are all named.
+    """
+    said: dict[tuple[int, bool], str] = {}
+    texts: list[str] = []
+    tainted = int(Refusal.TAINT)
+    for row, bits in enumerate(refused.bits.tolist()):
+        closed = bool(bits & tainted) and names.UNSCHEDULABLE in _keys(refused.nodes[row])
+        text = said.get((bits, closed)) if bits else ""
+        if text is None:
+            alone = Refused(
+                refused.bits[row : row + 1], refused.nodes[row : row + 1], refused.task_class
+            )
+            text = said[bits, closed] = ", ".join(sorted(_reasons(alone, name_taints=False)))
+        texts.append(text)
+    return texts
+
+
+def may_help(bits: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Where taking other pods away may let the pod in, by what refuses it: bool[rows]."""
+    return ((bits & _RESOLVABLE) != 0) & ((bits & _FOR_GOOD) == 0)
 
 
 def _available(nodes: int, reasons: Mapping[str, int]) -> str:

@@ -28,6 +28,19 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Scores(Protocol):
+    """A policy that says what a node is worth to a task, and which GPUs it would get there."""
+
+    def totals(self, snapshot: Snapshot, task: int) -> NDArray[np.float64]:
+        """float64[rows]; -inf where it does not fit."""
+        ...
+
+    def gpus_on(self, snapshot: Snapshot, task: int, row: int) -> int:
+        """A mask; -1 where the node lacks room."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
     """One node in an explanation: refused for `refusals` (bits), or scored.

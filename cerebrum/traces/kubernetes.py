@@ -20,11 +20,12 @@ from typing import Literal
 
 import numpy as np
 
+from cerebrum.kube import names
 from cerebrum.kube.fields import Fields
 from cerebrum.kube.nodes import read_node
 from cerebrum.kube.pods import PodContext
 from cerebrum.model.cluster import Cluster, Node
-from cerebrum.model.errors import TraceError
+from cerebrum.model.errors import TraceError, UnknownName
 from cerebrum.model.peers import UNLABELLED, TaskLabels
 from cerebrum.model.scenario import Scenario
 from cerebrum.model.tasks import Job, TaskClass, TaskTable
@@ -61,13 +62,28 @@ def read(
     arrivals: Literal["trace", "fgd", "uniform"] = "trace",
     seed: int = 42,
     ratio: float = inflate.RATIO,
+    bindings: Literal["keep", "forget"] = "keep",
 ) -> Scenario:
     """Nodes and pods of a file or folder. Times come from the annotations `creation-time` and
     `deletion-time` (seconds, or dates); without them all pods are there at 0 and never end.
 
-    `arrivals`, `seed` and `ratio` as in `inflate`.
+    `bindings`: `forget` to place bound pods anew, by priority and then in the order of the files:
+    what a policy would have made of the cluster. `arrivals`, `seed` and `ratio` as in `inflate`.
     """
-    return inflate.apply(assemble(load(path), path), arrivals, seed, ratio)
+    if bindings not in ("keep", "forget"):
+        raise UnknownName("bindings", bindings, ("keep", "forget"))
+    objects = load(path)
+    if bindings == "forget":
+        for item in objects.pods:
+            _forget_binding(item)
+    return inflate.apply(assemble(objects, path), arrivals, seed, ratio)
+
+
+def _forget_binding(pod: Fields) -> None:
+    """The pod as it was before anybody placed it."""
+    spec, notes = pod.child("spec"), pod.child("metadata").child("annotations")
+    spec.data.pop("nodeName", None)
+    notes.data.pop(names.GPU_INDEX, None)
 
 
 def assemble(objects: Objects, path: Path) -> Scenario:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.recorded import RecordedEngine
@@ -31,6 +35,10 @@ class Nodes:
     def row(self, name: str) -> int | None:
         """The engine's row of a node that is there."""
         return self._rows[name] if name in self._seen else None
+
+    def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """The rows of many nodes, -1 for those that are not there."""
+        return np.fromiter(map(self._rows.get, names, repeat(-1)), np.int64, len(names))
 
     def by_row(self) -> list[Node | None]:
         """The node of every row of the engine, None for rows without one."""

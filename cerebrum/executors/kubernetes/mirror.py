@@ -15,7 +15,7 @@ from cerebrum.executors.kubernetes._mirror_nodes import Nodes
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.recorded import RecordedEngine
 from cerebrum.model.cluster import Node
-from cerebrum.model.errors import InputError
+from cerebrum.model.errors import InputError, InvalidEvent
 from cerebrum.model.events import EventKind, TaskState
 from cerebrum.model.tasks import Task
 
@@ -37,7 +37,8 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A pod and its task in the engine (-1: none). `failures` counts attempts in a row."""
+    """A pod and its task in the engine (-1: none). `failures` counts attempts in a row; `foreign`
+    is assumed for another scheduler, which asked us to bind it."""
 
     pod: PodFacts
     phase: Phase
@@ -48,6 +49,7 @@ class Held:
     since_s: float = 0.0
     decided_s: float = 0.0
     said: str = ""
+    foreign: bool = False
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class Mirror:
             if pod.uid in self._buried:
                 return
             self._observe_waiting(held, pod)
+        elif held is not None and held.foreign and pod.waits:
+            return  # the watch lags behind the bind
         elif held is not None and held.phase not in (Phase.BOUND, Phase.ADRIFT):
             self.forget(pod.uid)  # gated, being deleted, or another scheduler's
 
@@ -279,6 +283,27 @@ class Mirror:
         self.recorded.tell(EventKind.BOUND, task, row, gpus, ways)
         self._sits(held, row, gpus, Phase.ASSUMED)
         return held
+
+    def probe(self, pod: PodFacts) -> int:
+        """A task that asks for what the pod does, and that nobody queues or decides; to be retired
+        by whoever made it."""
+        return self.recorded.admit([self._task(pod)], submit=False)[0]
+
+    def take(self, pod: PodFacts, row: int, gpus_on: Callable[[int, int], int]) -> Held:
+        """Another scheduler's decision about a pod of its own: the room is taken from now on.
+
+        `gpus_on(task, row)` chooses the GPUs. Raises `InvalidEvent` where the node cannot take it,
+        `InputError` for a pod that the engine cannot hold; neither changes anything.
+        """
+        held = Held(pod, Phase.QUEUED, since_s=self.recorded.now_s, foreign=True)
+        self._admit_together([held], "", 0)
+        self.held[pod.uid] = held
+        try:
+            ways = pod.task_class.resources.cache_ways
+            return self.assume(held.task, row, gpus_on(held.task, row), ways)
+        except InvalidEvent:
+            self._end(self.held.pop(pod.uid))
+            raise
 
     def nominate(self, task: int, row: int, gpus: int, ways: int) -> Held:
         """Room is held on a node that is still full: what it has too much of will end."""

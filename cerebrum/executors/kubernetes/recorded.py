@@ -16,7 +16,7 @@ from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.decisions import Bind, Decision
 from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
-from cerebrum.model.protocols import Policy
+from cerebrum.model.protocols import Policy, Scores
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
@@ -60,13 +60,18 @@ class RecordedEngine:
         """Where a task stands."""
         return TaskState(int(self.engine.table.state.t_state[task]))
 
-    def admit(self, tasks: Sequence[Task], gangs: Mapping[str, int] | None = None) -> list[int]:
-        """Make tasks known and put them in the queue; their ids. `gangs`: job -> how many."""
+    def admit(
+        self, tasks: Sequence[Task], gangs: Mapping[str, int] | None = None, submit: bool = True
+    ) -> list[int]:
+        """Make tasks known and put them in the queue; their ids. `gangs`: job -> how many.
+
+        Without `submit` they are only known, to be judged by, until they are retired.
+        """
         ids = [int(i) for i in self.engine.admit(TaskTable.from_tasks(tasks, gangs))]
         if self._journal is not None:
             made = [forms.task_record(task) for task in tasks]
             self._journal(["admit", made, dict(gangs or {})])
-        for task in ids:
+        for task in ids if submit else ():
             self.tell(EventKind.SUBMITTED, task)
         return ids
 
@@ -117,6 +122,10 @@ def warm_up(policy: Policy) -> None:
     small = RecordedEngine([Node("warm", Resources(2000, 64))], policy, lambda: 0.0)
     wants = TaskClass(Resources(1000, 1))
     tasks = small.admit([Task(str(i), wants, priority=i) for i in range(3)])
+    if isinstance(policy, Scores):
+        policy.totals(small.engine.snapshot(), tasks[0])
+        policy.gpus_on(small.engine.snapshot(), tasks[0], 0)
+    small.engine.snapshot().refusals(tasks[0])
     for _ in tasks:
         for action in small.decide().actions:
             if isinstance(action, Bind):

@@ -18,15 +18,14 @@ import structlog
 
 from cerebrum.executors.kubernetes._scheduler_effects import Effects, Settings
 from cerebrum.executors.kubernetes._scheduler_intake import Intake
-from cerebrum.executors.kubernetes.advice import Advisor, Judgement
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.counters import Counters
+from cerebrum.executors.kubernetes.extender import Extender
 from cerebrum.executors.kubernetes.mirror import Mirror
 from cerebrum.executors.kubernetes.recorded import Journal, RecordedEngine, warm_up
 from cerebrum.executors.kubernetes.reporting import Reporter
 from cerebrum.executors.kubernetes.shadow import Shadow
 from cerebrum.executors.kubernetes.watching import Watching
-from cerebrum.kube import objects
 from cerebrum.model.errors import NotFound
 from cerebrum.model.protocols import Explains, Explanation, Policy
 
@@ -74,6 +73,7 @@ class PodScheduler:
         self._mirror: Mirror | None = None
         self._effects: Effects | None = None
         self._intake: Intake | None = None
+        self._extender: Extender | None = None
         self.ready = asyncio.Event()
 
     # -- running ------------------------------------------------------------------------------
@@ -107,6 +107,9 @@ class PodScheduler:
             self._client, intake, mirror, self._reporter, self.counters, self.shadow,
             self._settings,
         )  # fmt: skip
+        self._extender = Extender(
+            mirror, effects.binder, intake.facts, self._watching.items("pods").get, intake.budgets
+        )
         self._watching.listen()
         intake.take_all()
         _log.info("synced", nodes=len(mirror.nodes), pods=len(mirror.held))
@@ -142,15 +145,17 @@ class PodScheduler:
             raise NotFound("the cluster is not read yet")
         return self._mirror
 
-    def advice(self, pod: bytes, nodes: Sequence[str], score: bool = True) -> Judgement:
-        """What we think of a pod (a v1 Pod as JSON) on these nodes, for an extender.
+    @property
+    def extender(self) -> Extender:
+        """Answers the stock scheduler's questions. Raises `NotFound` before the first sync."""
+        if self._extender is None:
+            raise NotFound("the cluster is not read yet")
+        return self._extender
 
-        Raises `InputError` for what is no pod, `NotFound` before the first sync.
-        """
-        mirror = self.mirror
-        assert self._intake is not None
-        facts = self._intake.facts("", objects.decode(pod, objects.Pod))
-        return Advisor(mirror).judge(facts, nodes, score)
+    @property
+    def stale_s(self) -> float:
+        """Seconds since the API server last said anything about the kind that is longest silent."""
+        return self._watching.stale_s
 
     def counted(self) -> Counters:
         """The counters with their gauges as of now, for an exporter: takes about 1 us a pod."""

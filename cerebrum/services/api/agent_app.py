@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent
-from cerebrum.services.api import service, views
+from cerebrum.services.api import extender, service, shadow, views
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
 from cerebrum.services.api.controller_app import bare
@@ -172,7 +172,10 @@ def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
     app.include_router(router)
+    app.include_router(shadow.router)
     app.include_router(service.router)
+    if cluster is not None and cluster.settings.extender:
+        app.router.routes.extend(extender.routes(cluster, tokens, cluster.settings.extender_open))
     return app
 
 

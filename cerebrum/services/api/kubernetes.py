@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
+from cerebrum.model.protocols import Scores
 from cerebrum.services.api.settings import LcaSettings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cerebrum.executors.kubernetes.leader import LeaderElection
     from cerebrum.executors.kubernetes.runs import KubernetesRuns
     from cerebrum.executors.kubernetes.scheduler import PodScheduler
+    from cerebrum.executors.kubernetes.shadow import Shadow
 
 STALE_S = 180.0
 """Three bookmarks missed: what we know of the cluster is not to be relied on."""
@@ -70,7 +72,7 @@ class KubernetesCluster:
         """The agent's life and, unless it is off, the pod scheduler's."""
         async with asyncio.TaskGroup() as group:
             group.create_task(_done(agent), name="agent")
-            if self.settings.mode != "off":
+            if self._schedules:
                 group.create_task(self._schedule(), name="pod-scheduler")
 
     def problem(self) -> str:
@@ -81,9 +83,22 @@ class KubernetesCluster:
         if inventory.stale_s > STALE_S:
             return f"the API server has said nothing for {inventory.stale_s:.0f} s"
         leads = self.election is None or self.election.is_leader
-        if self.settings.mode != "off" and leads and not self._scheduler_ready():
+        if self._schedules and leads and not self._scheduler_ready():
             return "the pod scheduler has not read the cluster yet"
         return ""
+
+    @property
+    def _schedules(self) -> bool:
+        """Whether the pod scheduler runs: as an extender it watches, even where it is off."""
+        return self.settings.mode != "off" or self.settings.extender
+
+    def no_scheduler(self) -> str:
+        """Why there is no pod scheduler now."""
+        if not self._schedules:
+            return "this agent was started with --mode off: start it with --mode shadow or bind"
+        if self.election is not None and not self.election.is_leader:
+            return "another process schedules the pods of this cluster"
+        return "the pod scheduler has not started yet"
 
     def _scheduler_ready(self) -> bool:
         return self.scheduler is not None and self.scheduler.ready.is_set()
@@ -150,6 +165,7 @@ class SchedulerMetrics(Collector):
             yield GaugeMetricFamily("cerebrum_scheduler_leader", about, float(election.is_leader))
         if self._cluster.scheduler is not None:
             yield from _families(self._cluster.scheduler.counters)
+            yield from _compared(self._cluster.scheduler.shadow)
 
 
 def _families(counters: object) -> Iterable[Metric]:
@@ -168,6 +184,20 @@ def _families(counters: object) -> Iterable[Metric]:
             yield CounterMetricFamily(name, about, float(value))
 
 
+def _compared(shadow: Shadow) -> Iterable[Metric]:
+    pods = CounterMetricFamily(
+        "cerebrum_shadow_pods", "Pods of the other scheduler, by what we would have done.",
+        labels=["outcome"],
+    )  # fmt: skip
+    for outcome in ("agreed", "differed", "only_ours", "only_theirs"):
+        pods.add_metric([outcome], float(getattr(shadow, outcome)))
+    yield pods
+    about = "Pods whose regret was measured."
+    yield CounterMetricFamily("cerebrum_shadow_measured", about, float(shadow.measured))
+    about = "Scores of our nodes less those of theirs, summed over measured pods."
+    yield GaugeMetricFamily("cerebrum_shadow_regret", about, shadow.regret)
+
+
 def _histogram(
     name: str, about: str, bounds_s: Sequence[float], counts: Sequence[int], sum_s: float
 ) -> HistogramMetricFamily:
@@ -184,6 +214,24 @@ def _check(settings: LcaSettings) -> None:
         raise ConfigError("the cluster says what nodes it has: give none").at(field="nodes")
     if settings.forecaster not in ("", "none", "auto"):
         raise ConfigError("forecasts need nodes that stay: give none here").at(field="forecaster")
+    if settings.extender_open and not settings.extender:
+        raise ConfigError("it is about --extender, which is not given").at(field="extender_open")
+    if settings.extender:
+        _check_extender(settings)
+
+
+def _check_extender(settings: LcaSettings) -> None:
+    from cerebrum.policies import get_policy
+
+    if settings.mode == "shadow":
+        raise ConfigError(
+            "either advise the stock scheduler (--extender) or only compare with it (--mode shadow)"
+        ).at(field="mode")
+    if not isinstance(get_policy(settings.policy), Scores):
+        raise ConfigError(
+            f"an extender says what each node is worth, which {settings.policy!r} does not know: "
+            "choose a policy of scores, such as best-fit, fgd or kubernetes-default"
+        ).at(field="policy")
 
 
 def _executor(settings: LcaSettings, access: Access) -> KubernetesRuns:

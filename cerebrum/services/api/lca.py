@@ -59,6 +59,8 @@ async def run_lca(
     policy, cluster, nodes = get_policy(settings.policy), None, tuple[Node, ...]()
     if settings.executor == "kubernetes":
         cluster = KubernetesCluster(settings)
+    elif settings.extender or settings.extender_open:
+        raise ConfigError("only --executor kubernetes can be an extender").at(field="extender")
     else:
         nodes = cluster_nodes(settings.nodes, settings.nodes_file)
     _make_folder(settings.state)

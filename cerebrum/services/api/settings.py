@@ -81,7 +81,9 @@ class LcaSettings(ServerSettings):
     the pod's own account); `namespace` of the runs (empty: the context's); `mode` of the pod
     scheduler for pods whose schedulerName is `scheduler_name`; `placement` of runs (empty:
     `affinity` to that scheduler where it binds, else `direct`); `pod_template` a file; `image` for
-    tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second.
+    tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second;
+    `extender` answers the stock scheduler's questions, `extender_open` to callers without a token
+    too (binds excepted).
     """
 
     port: Port = 8001
@@ -110,6 +112,8 @@ class LcaSettings(ServerSettings):
     start_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     kube_qps: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     leader_election: bool = False
+    extender: bool = False
+    extender_open: bool = False
 
 
 def load(kind: type[S], **given: Any) -> S:

@@ -190,6 +190,8 @@ class FakeApi:
 
     def _list(self, collection: str, request: web.Request) -> web.Response:
         items = list(self.objects.get(collection, {}).values())
+        if namespace := _split(request.path)[1]:
+            items = [item for item in items if item["metadata"].get("namespace") == namespace]
         first = int(request.query.get("continue") or 0)
         end = first + int(request.query.get("limit") or len(items) or 1)
         meta: Json = {"resourceVersion": str(self.version)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -387,25 +386,6 @@ def test_what_was_decided_live_is_decided_again_from_the_journal() -> None:
     assert replay(entries, get_policy("fgd")) == []
     swapped = [e if e is not decisions[0] else ["decision", []] for e in entries]
     assert len(replay(swapped, get_policy("fgd"))) == 1
-
-
-def test_advice_for_another_scheduler_changes_nothing() -> None:
-    async def story(api: FakeApi) -> None:
-        api.node("full", cpu="1")
-        api.node("tainted", taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}])
-        api.node("tight", cpu="2")
-        api.node("wide", cpu="64")
-        pod = api.pod("asked", cpu="2", spec={"schedulerName": "default-scheduler"})
-        async with scheduling(api) as scheduler:
-            names = ["full", "tainted", "tight", "wide", "unknown"]
-            for _ in range(3):
-                said = scheduler.advice(json.dumps(pod).encode(), names)
-            assert said.scores == {"tight": 10, "wide": 0}  # best fit
-            assert said.refused["full"] == "Insufficient cpu"
-            assert said.hopeless == {"tainted", "unknown"}
-            assert len(scheduler.mirror.recorded.engine.snapshot().pending) == 0
-
-    play(story)
 
 
 def test_a_volume_that_waits_for_its_first_consumer_is_bound_before_the_pod() -> None:
