@@ -20,6 +20,10 @@ LogFormat = Annotated[str | None, typer.Option(help="json, text, or auto (text o
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 
 
-def run(serving: Coroutine[Any, Any, int]) -> int:
-    """Serve to the end."""
-    return asyncio.run(serving)
+def run(serving: Coroutine[Any, Any, int], many_requests: bool = False) -> int:
+    """Serve to the end; on uvloop where it sends many small requests itself."""
+    if not many_requests:
+        return asyncio.run(serving)
+    import uvloop
+
+    return uvloop.run(serving)

@@ -91,6 +91,9 @@ def lca(
             help="Kubernetes: answer its questions (not binds) without a token.",
         ),
     ] = None,
+    kube_qps: Annotated[
+        float | None, typer.Option(help="Requests a second to the API server, at most.")
+    ] = None,
     url: server.Url = None,
     ca: Annotated[Path | None, typer.Option(help="Certificates to trust, PEM.")] = None,
     tls_cert: server.TlsCert = None,
@@ -109,7 +112,8 @@ def lca(
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,
         extender=extender, extender_open=extender_open,
-        zone=zone, forecaster=forecaster, url=url, ca=ca, tls_cert=tls_cert, tls_key=tls_key,
+        kube_qps=kube_qps, zone=zone, forecaster=forecaster, url=url, ca=ca,
+        tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,
     )  # fmt: skip
-    return server.run(run_lca(settings))
+    return server.run(run_lca(settings), many_requests=settings.executor == "kubernetes")

@@ -164,7 +164,7 @@ class SchedulerMetrics(Collector):
             about = "1 while this process schedules pods."
             yield GaugeMetricFamily("cerebrum_scheduler_leader", about, float(election.is_leader))
         if self._cluster.scheduler is not None:
-            yield from _families(self._cluster.scheduler.counters)
+            yield from _families(self._cluster.scheduler.counted())
             yield from _compared(self._cluster.scheduler.shadow)
 
 
