@@ -23,6 +23,7 @@ class Agent:
     def __init__(self, folder: Path, kubeconfig: Path, *more: str, name: str = "agent") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         port = free_port()
+        self._crash_at = ""
         self.url = f"http://127.0.0.1:{port}"
         self.server = Server(
             ["lca", "--cluster-id", "k", "--gcc-url", "", "--executor", "kubernetes",
@@ -33,6 +34,7 @@ class Agent:
 
     def start(self, crash_at: str = "") -> None:
         """Start it; `crash_at` is where it dies."""
+        self._crash_at = crash_at
         self.server.start(crash_at)
 
     def wait_ready(self) -> None:
@@ -41,7 +43,8 @@ class Agent:
 
     def wait_dead(self) -> None:
         """Until it has died at its crash point."""
-        wait_until(lambda: not self.server.alive, "the agent comes to the point of its death")
+        dying = f"the agent dies at {self._crash_at}; its log:"
+        wait_until(lambda: not self.server.alive, dying, PATIENCE_S / 2)
         assert self.server.was_killed, self.server.tail()
 
     def stop_in_mid_work(self) -> None:

@@ -23,6 +23,7 @@ from tests.kubernetes.plane import ControlPlane
 
 OURS = "cerebrum"
 NODES, CPU, POD_MILLI = 6, 16, 500
+LAST = f"n{NODES - 1}"  # the policy packs: this one has room to the end
 LATEST_S = 90.0
 """Far above what recovery takes (see the printed figures): this only catches what is stuck."""
 
@@ -187,7 +188,9 @@ def with_volumes(plane: ControlPlane, name: str) -> None:
             "spec": {"storageClassName": storage, "accessModes": ["ReadWriteOnce"],
                      "resources": {"requests": {"storage": "1Gi"}}},
         })  # fmt: skip
-    plane.api.create(volume(f"v-{name}-here", "local", "n0"))
+    plane.api.create(volume(f"v-{name}-here", "local", LAST))
+    free = {"status": {"phase": "Available"}}
+    plane.api.patch("PersistentVolume", f"v-{name}-here", free, subresource="status")
     claims = [(f"{name}-here", "here"), (f"{name}-made", "made")]
     volumes = [{"name": n, "persistentVolumeClaim": {"claimName": c}} for c, n in claims]
     plane.api.create(small(f"{name}-pod", volumes=volumes))
@@ -294,6 +297,7 @@ def test_an_agent_killed_at_thirty_points_binds_every_pod_once(
     moments = random.Random(7)
     hurt.api.create(priority_class("high", 1000))
     for number, (work, point) in enumerate(POINTS):
+        print(f"k{number}: {work.__name__}, {point or 'a random moment'}")
         work(hurt, f"k{number}")
         agent.start(point)
         if not point:
