@@ -5,21 +5,27 @@ What is asserted comes from `judge`: the API server's own log of what was asked 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cerebrum.executors.kubernetes.access import load_access
+from cerebrum.executors.kubernetes.client import Client
+from cerebrum.executors.kubernetes.leader import LeaderElection
 from tests.kubernetes.agents import Agent, all_bound, nodes_of, persistently, running
 from tests.kubernetes.api import Api, wait_until
 from tests.kubernetes.conftest import programs_for
 from tests.kubernetes.judge import entries, judge
 from tests.kubernetes.objects import node, pod, priority_class
 from tests.kubernetes.plane import ControlPlane
+from tests.kubernetes.test_scheduling import scheduling, until
 
 OURS = "cerebrum"
 NODES, CPU, POD_MILLI = 6, 16, 500
@@ -337,3 +343,123 @@ def assert_full(where: dict[str, str]) -> None:
     for i in range(NODES):
         there = [name for name, at in where.items() if at == f"n{i}"]
         assert len(there) == CPU * 1000 // POD_MILLI, f"n{i} has {len(there)}"
+
+
+# -- two agents ----------------------------------------------------------------------------------
+
+
+def account(plane: ControlPlane, name: str) -> Path:
+    """A kubeconfig of an account of its own, so that the log says who it was."""
+    kubeconfig = plane.scoped_kubeconfig(name)
+    plane.api.create({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                    "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
+    })  # fmt: skip
+    return kubeconfig
+
+
+def test_a_leader_that_was_stopped_binds_nothing_when_it_goes_on(
+    hurt: ControlPlane, tmp_path: Path
+) -> None:
+    """It is stopped with its hands full, and does not know yet that somebody else leads."""
+    agents = {
+        name: Agent(tmp_path, account(hurt, name), "--leader-election", name=name)
+        for name in ("one", "two")
+    }
+    with running(*agents.values()):
+        wait_until(lambda: leader(agents), "one of them leads", LATEST_S)
+        old = leader(agents)
+        hurt.api.create_all([small(f"first-{i}") for i in range(3)])
+        wait_until(lambda: all_bound(hurt.api, "first"), "the leader binds")
+        with Stream(hurt.api, "race", 0.005):
+            wait_until(lambda: any_bound(hurt, "race"), "the leader is at work", every_s=0.005)
+            agents[old].stop_in_mid_work()
+            new = "two" if old == "one" else "one"
+            wait_until(lambda: agents[new].metric("cerebrum_scheduler_leader"), "it follows",
+                       LATEST_S)  # fmt: skip
+            agents[old].go_on()
+            time.sleep(3.0)
+        recovered(hurt, "race")
+        assert bound_after_its_time(hurt, old, new) == []
+
+
+def leader(agents: dict[str, Agent]) -> str:
+    leading = [n for n, one in agents.items() if one.metric("cerebrum_scheduler_leader")]
+    return leading[0] if leading else ""
+
+
+def any_bound(plane: ControlPlane, prefix: str) -> bool:
+    return any(node for name, node in nodes_of(plane.api).items() if name.startswith(prefix))
+
+
+def bound_after_its_time(plane: ControlPlane, old: str, new: str) -> list[str]:
+    """Pods that the old leader asked to bind after the new one had the Lease."""
+    log = list(entries(plane.folder / "audit.log"))
+    taken = [
+        entry["stageTimestamp"]
+        for entry in log
+        if entry["objectRef"]["resource"] == "leases" and entry["responseStatus"]["code"] < 300
+        and entry["verb"] in ("create", "update") and entry["user"]["username"].endswith(f":{new}")
+    ]  # fmt: skip
+    assert taken, "the new leader never took the lease"
+    return [
+        entry["objectRef"]["name"]
+        for entry in log
+        if entry["objectRef"].get("subresource") == "binding"
+        and entry["user"]["username"].endswith(f":{old}")
+        and entry["requestReceivedTimestamp"] > taken[0]
+    ]
+
+
+# -- clocks --------------------------------------------------------------------------------------
+
+
+def test_a_wall_clock_that_jumps_changes_nothing_but_what_is_written_down(
+    hurt: ControlPlane,
+) -> None:
+    """A day ahead, then two back, in the middle of the work; leases and queues go by another."""
+    jump_s = 0.0
+
+    async def story() -> None:
+        nonlocal jump_s
+        async with scheduling(hurt, wall=lambda: time.time() + jump_s), election(
+            hurt, lambda: time.time() + jump_s
+        ) as elected:  # fmt: skip
+            await until(lambda: elected.is_leader)
+            for number, jump in enumerate((86_400.0, -86_400.0, 0.0)):
+                jump_s = jump
+                await asyncio.to_thread(hurt.api.create, small(f"jump-{number}"))
+                big = pod(f"big-{number}", "900", scheduler_name=OURS)
+                await asyncio.to_thread(hurt.api.create, big)
+                await until(lambda: all_bound(hurt.api, "jump"))
+                await asyncio.sleep(1.5)  # renewals of the lease, 0.4 s apart
+                assert elected.is_leader
+                assert elected.transitions == 0
+            await until(lambda: not judge(hurt).forgotten)
+
+    asyncio.run(story())
+    assert judge(hurt).faults() == []
+
+
+@asynccontextmanager
+async def election(
+    plane: ControlPlane, wall: Callable[[], float]
+) -> AsyncIterator[LeaderElection]:
+    """A candidate with a short lease, elected for nothing."""
+    async with Client(load_access(plane.kubeconfig), qps=0) as client:
+        candidate = LeaderElection(
+            client, "default", "clock", "me", lease_s=4, renew_s=3, retry_s=0.4, unix_s=wall
+        )
+        running = asyncio.create_task(candidate.run(asyncio.Event().wait, nothing))  # type: ignore[arg-type]
+        try:
+            yield candidate
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def nothing() -> None:
+    pass
