@@ -1,4 +1,4 @@
-"""An independent judge of a scheduler: knows nothing but the audit log and what there is at the end.
+"""An independent judge of a scheduler: it knows the audit log and what there is at the end.
 
     verdict = judge(plane)
     assert verdict.faults() == []
@@ -41,7 +41,7 @@ class Judged(Protocol):
 
 @dataclass(slots=True)
 class Verdict:
-    """What was done in the cluster. `binds`: uid -> every (node, time) that a bind succeeded for."""
+    """What was done in the cluster. `binds`: uid -> (node, time) of every bind that succeeded."""
 
     binds: dict[str, list[tuple[str, str]]] = field(default_factory=dict[str, Any])
     refused: Counter[int] = field(default_factory=Counter[int])

@@ -229,7 +229,9 @@ def test_pods_that_come_and_go_all_day_leave_nothing_behind(plane: Tenant) -> No
                 await asyncio.to_thread(come_and_go, round_ * LOOP_PODS // 4, LOOP_PODS // 4)
                 await until(lambda: quiet(scheduler))
             after = tables(scheduler)
-            print(f"{LOOP_PODS} pods: tables {size} -> {after}, peak {peak_mib() - rss_mib} MiB more")
+            print(
+                f"{LOOP_PODS} pods: tables {size} -> {after}, peak {peak_mib() - rss_mib} MiB more"
+            )
             assert all(after[name] <= 2 * max(size[name], 64) for name in size), (size, after)
             assert peak_mib() - rss_mib < 100
             await asyncio.to_thread(plane.api.create, ours("last"))
@@ -257,5 +259,3 @@ def tables(scheduler: PodScheduler) -> dict[str, int]:
 def peak_mib() -> int:
     """Most memory this process had so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-

@@ -445,9 +445,7 @@ def test_a_wall_clock_that_jumps_changes_nothing_but_what_is_written_down(
 
 
 @asynccontextmanager
-async def election(
-    plane: ControlPlane, wall: Callable[[], float]
-) -> AsyncIterator[LeaderElection]:
+async def election(plane: ControlPlane, wall: Callable[[], float]) -> AsyncIterator[LeaderElection]:
     """A candidate with a short lease, elected for nothing."""
     async with Client(load_access(plane.kubeconfig), qps=0) as client:
         candidate = LeaderElection(
