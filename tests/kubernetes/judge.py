@@ -129,8 +129,10 @@ class _Room:
     wants: dict[str, Json] = field(default_factory=dict[str, Json])
     uids: dict[str, str] = field(default_factory=dict[str, str])
     on: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
+    dead: set[str] = field(default_factory=set[str])
 
     def leave(self, uid: str) -> None:
+        self.dead.add(uid)
         for pods in self.on.values():
             pods.pop(uid, None)
 
@@ -184,6 +186,8 @@ def _step(room: _Room, kind: str, entry: Json) -> str:
     elif kind == "bind":
         asked = entry["requestObject"]
         uid, node = asked["metadata"]["uid"], asked["target"]["name"]
+        if uid in room.dead:
+            return ""  # its end was asked for while it was being bound, and came after that
         index = (asked["metadata"].get("annotations") or {}).get(_GPU_INDEX, "")
         room.on[node][uid] = {**room.wants.get(uid, {}), "gpus": index}
         return node

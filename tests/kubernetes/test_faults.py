@@ -79,7 +79,7 @@ class Stream:
         self._thread.join()
 
     def _run(self) -> None:
-        for i in range(NODES * CPU * 1000 // POD_MILLI):
+        for i in range(NODES * CPU * 1000 // POD_MILLI - 12):  # some room is for others
             body = small(f"{self._prefix}-{i}")
             persistently(lambda body=body: self._api.create(body))
             if self._over.wait(self._every_s):

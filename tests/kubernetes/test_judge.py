@@ -72,6 +72,15 @@ def test_room_that_was_given_back_may_be_used(log: Log) -> None:
     assert faults(log) == []
 
 
+def test_a_pod_whose_deletion_was_asked_for_while_it_was_bound_does_not_stay(log: Log) -> None:
+    for name in ("a", "b"):
+        log.pod(name, "2")
+    log.add("delete", "pods", "a", responseObject={"kind": "Pod", "metadata": {"name": "a"}})
+    log.bind("a", "n1")
+    log.bind("b", "n1")
+    assert faults(log) == []
+
+
 def test_two_binds_of_one_pod_are_seen_and_one_that_was_refused_is_not_one(log: Log) -> None:
     log.pod("a", "1")
     log.bind("a", "n1")
