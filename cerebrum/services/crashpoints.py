@@ -7,7 +7,9 @@ time. `CEREBRUM_CRASH_LOG=FILE` appends the name of each point it passes. Withou
 Names arise by themselves: around each store write (`store.WORK.before`, `.unsaved` when the work
 is done and not committed, `.after`), around the writes of each kind of event
 (`event.KIND.unsaved`, `.after`), around each request to the controller (`peer.METHOD.before`,
-`.after`) and each order to the executor (`executor.METHOD.before`, `.after`).
+`.after`), each order to the executor (`executor.METHOD.before`, `.after`) and each request of the
+pod scheduler to the API server (`kube.VERB.RESOURCE.before`, `.after`, as in
+`kube.post.pods.binding.before` or `kube.list.nodes.after`).
 """
 
 from __future__ import annotations
@@ -51,6 +53,11 @@ def peer_with_crash_points(peer: P) -> P:
 def executor_with_crash_points(executor: P) -> P:
     """The executor, with points around each order if `armed`."""
     return cast(P, _Around("executor", executor)) if armed() else executor
+
+
+def client_with_crash_points(client: P) -> P:
+    """A client of a Kubernetes API, with points around each request if `armed`."""
+    return cast(P, _AroundRequests(client)) if armed() else client
 
 
 class _Points:
@@ -119,6 +126,33 @@ class _Around:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class _AroundRequests:
+    """A Kubernetes client that may die around a request."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._point = client, _Points()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def request(self, method: str, path: str, **options: Any) -> bytes:
+        name = _request_name(method, path)
+        self._point(f"{name}.before")
+        answer = await self._client.request(method, path, **options)
+        self._point(f"{name}.after")
+        return answer
+
+
+def _request_name(method: str, path: str) -> str:
+    """`kube.VERB.RESOURCE`, and the subresource if there is one; objects are not named."""
+    parts = path.strip("/").split("/")
+    parts = parts[2 if parts[0] == "api" else 3 :]
+    if len(parts) > 2 and parts[0] == "namespaces":
+        parts = parts[2:]
+    verb = "list" if method == "GET" and len(parts) == 1 else method.lower()
+    return ".".join(["kube", verb, parts[0], *parts[2:3]])
 
 
 def _surrounded(

@@ -17,8 +17,19 @@ _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
+    "rules": [
+        {
+            "level": "RequestResponse",
+            "verbs": ["create", "update", "patch", "delete"],
+            "resources": [
+                {"resources": ["pods", "pods/binding", "pods/status", "nodes", "nodes/status"]},
+                {"group": "coordination.k8s.io", "resources": ["leases"]},
+            ],
+        },
+        {"level": "Metadata"},
+    ],
 }
+"""What changes who may use a node is noted with all that was said: `judge` reads it."""
 
 
 def etcd(data: Path, port: int, peer_port: int) -> list[str]:

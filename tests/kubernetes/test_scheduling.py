@@ -28,10 +28,8 @@ async def scheduling(plane: ControlPlane, **settings: Any) -> AsyncIterator[PodS
         scheduler = PodScheduler(
             client,
             get_policy("best_fit"),
-            clock=time.monotonic,
-            wall=time.time,
             rng=np.random.default_rng(1),
-            **settings,
+            **{"clock": time.monotonic, "wall": time.time, **settings},
         )
         running = asyncio.create_task(scheduler.run())
         try:

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from cerebrum.executors.kubernetes._mirror_nodes import Nodes
+from cerebrum.executors.kubernetes._scheduler_extended import ExtendedResources
 from cerebrum.executors.kubernetes.counters import Counters
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.gangs import Gangs
@@ -22,7 +23,7 @@ from cerebrum.kube import objects
 from cerebrum.kube.fields import Fields
 from cerebrum.kube.live_nodes import live_node
 from cerebrum.kube.peers import read_selector
-from cerebrum.kube.pods import PodContext, too_many_extended
+from cerebrum.kube.pods import PodContext
 from cerebrum.kube.priorities import priorities
 from cerebrum.kube.reader import PodReader
 from cerebrum.kube.volumes import Storage
@@ -48,14 +49,19 @@ class Intake:
         )
         self._context = PodContext(self._priorities(), self._namespaces, self.storage)
         self._reader = PodReader(self._context)
-        self._extended: set[str] = set()
+        self._extended = ExtendedResources(
+            watching.items("nodes"),  # type: ignore[arg-type]
+            self._read_nodes_again,
+        )
         self._mirror: Mirror | None = None
         self.gangs: Gangs | None = None
         self._budgets: list[Budget] | None = None
         self._with_claims: set[str] = set()
         self._absurd: set[str] = set()
-        for pod in watching.items("pods").values():
-            self._learn_extended(self._reader.read(pod).task_class.resources.extended)
+        for key, pod in watching.items("pods").items():
+            said = self._reader.read(pod)
+            if not said.finished:
+                self._extended.learn(key, said.task_class)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -71,7 +77,7 @@ class Intake:
     def facts(self, key: str, pod: objects.Pod) -> PodFacts:
         """One version of a pod."""
         said, meta = self._reader.read(pod), pod.metadata
-        problem = said.problem or self._learn_extended(said.task_class.resources.extended)
+        task_class, lacks = self._extended.learn(key, said.task_class)
         if said.volumes.to_provision or said.volumes.to_bind or said.volumes.problems:
             self._with_claims.add(key)
         else:
@@ -81,7 +87,7 @@ class Intake:
             name=meta.name,
             uid=meta.uid,
             scheduler=said.scheduler,
-            task_class=said.task_class,
+            task_class=task_class,
             node=said.node,
             phase=said.phase,
             deleting=said.terminating,
@@ -94,13 +100,13 @@ class Intake:
             gpus=said.gpus,
             nominated=pod.status.nominated_node_name,
             volumes=said.volumes,
-            problem=problem,
+            problem=said.problem or lacks,
         )
 
     def _node(self, item: objects.Node) -> Node:
         """The node; what makes no sense about it is told once and counts as nothing."""
         name = item.metadata.name
-        node, problems = live_node(item, self._extended, self.storage.csi_nodes.get(name))
+        node, problems = live_node(item, self._extended.known, self.storage.csi_nodes.get(name))
         if problems and name not in self._absurd:
             self._absurd.add(name)
             self._counters.unreadable += 1
@@ -109,19 +115,11 @@ class Intake:
             self._absurd.discard(name)
         return node
 
-    def _learn_extended(self, asked: Sequence[tuple[str, int]]) -> str:
-        """Have nodes read with resources that pods ask for now; why that cannot be, or ''."""
-        new = [name for name, _ in asked if name not in self._extended]
-        if not new:
-            return ""
-        problem = too_many_extended(new, self._extended)
-        if problem:
-            return problem
-        self._extended |= set(new)
+    def _read_nodes_again(self) -> None:
+        """Pods ask for resources now that nobody asked for before."""
         if self._mirror is not None:
             for key, item in self._watching.items("nodes").items():
                 self._put_node(key, item)
-        return ""
 
     def _priorities(self) -> dict[str, int]:
         classes = self._watching.items("priorityclasses").values()
@@ -170,6 +168,7 @@ class Intake:
         if change.new is None:
             assert change.old is not None
             self._with_claims.discard(change.key)
+            self._extended.forget(change.key)
             self._mirror.forget(change.old.metadata.uid)
         else:
             self._observe(change.key, change.new)
@@ -189,7 +188,10 @@ class Intake:
             return True
         if old is not None and _same_node(old, new):
             return False  # a heartbeat
-        return self._put_node(change.key, new)
+        again = self._extended.offered(new)
+        for key in again:
+            self._observe(key, self._watching.items("pods")[key])
+        return self._put_node(change.key, new) or bool(again)
 
     def _put_node(self, key: str, item: objects.Node) -> bool:
         assert self._mirror is not None
@@ -213,7 +215,10 @@ class Intake:
         """Selectors of namespaces look at their labels, which every pod carries along for us."""
         before = self._namespaces.get(change.key, ())
         now = () if change.new is None else _pairs(change.new)
-        self._namespaces[change.key] = now
+        if change.new is None:
+            self._namespaces.pop(change.key, None)
+        else:
+            self._namespaces[change.key] = now
         if before != now:
             for key, pod in list(self._watching.items("pods").items()):
                 if pod.metadata.namespace == change.key:

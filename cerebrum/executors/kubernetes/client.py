@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +122,8 @@ class Client:
 
     `qps` (0: no limit) and `burst` bound the requests a second as client-go's flow control does,
     `connections` those under way at once; watches and logs have connections of their own.
+    `may_write` is asked right before whatever is no GET goes out: a leader that was stopped in mid
+    work does not know yet that it leads no more. What may not go out is `Unreachable`.
     """
 
     def __init__(
@@ -132,8 +134,10 @@ class Client:
         burst: int = 100,
         connections: int = 64,
         timeout_s: float = 30.0,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.access = access
+        self._may_write = may_write
         self._bucket = TokenBucket(qps, burst, lambda: asyncio.get_running_loop().time())
         self._connections, self._timeout_s = connections, timeout_s
         self._requests: aiohttp.ClientSession | None = None
@@ -306,6 +310,8 @@ class Client:
     ) -> bytes:
         if limited:
             await self._wait_turn()
+        if method not in _SAFE and not self._may_write():
+            raise Unreachable(f"{method} {path}: not sent, somebody else may be acting by now")
         headers = {} if data is None else {"Content-Type": content_type}
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         asked = self._asked(self._requests, method, path, query, headers, timeout, data)

@@ -30,9 +30,11 @@ from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Scores
 from cerebrum.services.api.settings import LcaSettings
+from cerebrum.services.crashpoints import client_with_crash_points
 
 if TYPE_CHECKING:
     from cerebrum.executors.kubernetes.access import Access
+    from cerebrum.executors.kubernetes.client import Client
     from cerebrum.executors.kubernetes.leader import LeaderElection
     from cerebrum.executors.kubernetes.runs import KubernetesRuns
     from cerebrum.executors.kubernetes.scheduler import PodScheduler
@@ -108,7 +110,9 @@ class KubernetesCluster:
         from cerebrum.executors.kubernetes.leader import LeaderElection
 
         qps = max(SCHEDULER_QPS, self.settings.kube_qps)
-        async with Client(self.access, qps=qps, burst=int(2 * qps)) as client:
+        ours = Client(self.access, qps=qps, burst=int(2 * qps), may_write=self._may_write)
+        async with ours, Client(self.access) as for_election:
+            client = client_with_crash_points(ours)
 
             async def lead() -> None:
                 self.scheduler = self._new_scheduler(client)
@@ -118,21 +122,22 @@ class KubernetesCluster:
                 await lead()
                 return
             self.election = LeaderElection(
-                client, self._namespace(), f"cerebrum-{self.settings.scheduler_name}",
-                f"{socket.gethostname()}-{os.getpid()}",
+                client_with_crash_points(for_election), self._namespace(),
+                f"cerebrum-{self.settings.scheduler_name}", f"{socket.gethostname()}-{os.getpid()}",
             )  # fmt: skip
             await self.election.run(lead, self._rest)
+
+    def _may_write(self) -> bool:
+        return self.election is None or self.election.is_leader
 
     async def _rest(self) -> None:
         """Another one leads: nothing of ours is true any more."""
         self.scheduler = None
 
-    def _new_scheduler(self, client: object) -> PodScheduler:
-        from cerebrum.executors.kubernetes.client import Client
+    def _new_scheduler(self, client: Client) -> PodScheduler:
         from cerebrum.executors.kubernetes.scheduler import PodScheduler
         from cerebrum.policies import get_policy
 
-        assert isinstance(client, Client)
         settings = self.settings
         return PodScheduler(
             client, get_policy(settings.policy), scheduler_name=settings.scheduler_name,
