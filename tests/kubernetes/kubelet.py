@@ -3,9 +3,10 @@
     with Kubelet(plane.as_administrator()):
         ...  # what is bound becomes Running, then Succeeded or Failed
 
-The annotations of `objects.pod` say how long and how; without one a container that only sleeps, as a
-run of the federation without a program does, runs that long, after the init containers that do so. A
-pod whose `restartPolicy` is `Always` runs on. A bound pod that is deleted waits for its kubelet, so without one a preemption never ends.
+The annotations of `objects.pod` say how long and how. A pod without them runs as long as its
+command sleeps, after its init containers, as the federation's runs without a program do. One whose
+`restartPolicy` is `Always` runs on. A bound pod that is deleted waits for its kubelet, so without
+one a preemption never ends.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def fans(seconds: float) -> dict[str, Any]:
     last = {"name": "last", "cpu_milli": 500, "duration_s": 0.5}
     edges = [{"before": f"head-{i % 2}", "after": f"t{i:02d}"} for i in range(TASKS)]
     edges += [{"before": f"t{i:02d}", "after": "last"} for i in range(TASKS)]
-    return {"name": "fans", "tasks": [*heads, *middle, last], "dependencies": edges}
+    tasks = [*heads, *middle, last]
+    return {"name": "fans", "tasks": tasks, "dependencies": edges, "assignment": "spread"}
 
 
 def running(cluster: KubernetesCluster) -> int:
