@@ -27,9 +27,10 @@ from tests.kubernetes.federation import SCHEDULER, Federation, KubernetesCluster
 from tests.kubernetes.objects import pod
 from tests.kubernetes.process import ServerError
 
-SIZES = {"east": ("2x4000m,16Gi", "1x8000m,32Gi"), "west": ("4x3000m,8Gi",)}
+SIZES = {"east": ("1x4000m,16Gi", "1x2000m,8Gi"), "west": ("3x2000m,8Gi",)}
+"""Neither has room for all tasks that could run at once."""
 CUT_OFF = "west"
-PLAIN = 20
+PLAIN = 12
 """Pods of other people in each cluster, that only want a node."""
 _TITLE = "A workflow on two Kubernetes clusters"
 _AT_ONCE = 3
@@ -113,7 +114,7 @@ def plain_pods(cluster: KubernetesCluster) -> list[dict[str, Any]]:
 def make_plain_pods(cluster: KubernetesCluster) -> None:
     """Pods that somebody else makes, and that want a node from us."""
     cluster.plane.api.create_all(
-        pod(f"job-{i:02d}", "250m", "128Mi", scheduler_name=SCHEDULER, run=f"{2 + i % 5}s",
+        pod(f"job-{i:02d}", "150m", "128Mi", scheduler_name=SCHEDULER, run=f"{2 + i % 5}s",
             labels={"of": "somebody"})
         for i in range(PLAIN)
     )  # fmt: skip
@@ -167,7 +168,7 @@ def _told(cluster: KubernetesCluster) -> str:
 def main() -> int:
     """Build what is missing, then play. Ends all that it started, also on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="make demo-kubernetes ARGS=...", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of the critical path")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of the critical path")
     parser.add_argument("--policy", default="best-fit", help="placement policy of both agents")
     parser.add_argument("--page", type=Path, default=Path("runs/demo-kubernetes.html"))
     options = parser.parse_args()
