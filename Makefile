@@ -17,13 +17,16 @@ JOBS ?= 0
 PYTEST = $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-slow test-faults test-chaos test-kubernetes kubernetes kubernetes-build check lint format types contracts audit bench lock clean
+.PHONY: help demo test test-nojit test-slow test-faults test-chaos test-kubernetes demo-kubernetes kubernetes kubernetes-build check lint format types contracts audit bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a workflow and a batch on two clusters of local processes
 	$(VENV)/bin/cerebrum demo $(ARGS)
+
+demo-kubernetes: $(READY) ## the same as pods of two Kubernetes clusters; one is cut off and returns
+	@$(PY) -m tests.kubernetes.demo $(ARGS)
 
 test: $(READY) ## the default test suite, under ten minutes
 	$(PYTEST) $(ARGS)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from cerebrum.cli.up import overview
 
 if TYPE_CHECKING:
     from cerebrum.experiments.federation_report import WorkflowRecord
+    from cerebrum.model.cluster import Cluster
     from cerebrum.model.workflow import Workflow
     from cerebrum.services.client import CerebrumClient
     from cerebrum.services.local import ClusterPlan, LocalFederation
@@ -35,21 +36,22 @@ def play(
     from cerebrum.services.local import LocalFederation, parse_clusters
 
     plans = parse_clusters(clusters, policy)
-    workflow, origin = _workflow(seconds, seed)
+    workflow, origin = scaled_workflow(seconds, seed)
     state = runs_dir / "demo-federation"
     shutil.rmtree(state, ignore_errors=True)
     say(f"starting a controller and {len(plans)} agents; their state: {state}/")
     federation = LocalFederation(state, plans)
     with federation, federation.client() as client:
-        ids = [_submit(client, workflow), _submit_jobs(client)]
-        _watch(federation, client, ids)
-        records = _records(client, ids, workflow, plans)
+        ids = [submit(client, workflow), _submit_jobs(client)]
+        watch(client, lambda: _going_on(federation, client, ids))
+        clusters_of_plans = [_cluster(plan) for plan in plans]
+        records = records_of(client, ids, workflow, clusters_of_plans)
         rows = list(client.clusters())
-    page = runs_dir / "demo.html"
-    return _show(records, rows, origin, page, output)
+    intro = f"The workflow is {origin}. The batch: {JOBS} commands."
+    return show(records, rows, intro, runs_dir / "demo.html", output)
 
 
-def _workflow(seconds: float, seed: int) -> tuple[Workflow, str]:
+def scaled_workflow(seconds: float, seed: int) -> tuple[Workflow, str]:
     """A real workflow if there is one, its times scaled so that the critical path is as given."""
     from cerebrum.traces.workflows import generate, read_workflow
 
@@ -64,7 +66,8 @@ def _workflow(seconds: float, seed: int) -> tuple[Workflow, str]:
     return replace(workflow, tasks=tasks), f"{origin}, its times scaled by {factor:.3g}"
 
 
-def _submit(client: CerebrumClient, workflow: Workflow) -> str:
+def submit(client: CerebrumClient, workflow: Workflow) -> str:
+    """Hand the workflow to the controller; its id there."""
     from cerebrum.services.api.submissions import spec_of
 
     return str(client.submit(spec_of(workflow))["id"])
@@ -82,35 +85,45 @@ def _submit_jobs(client: CerebrumClient) -> str:
     return str(client.submit({"name": "batch", "kind": "job", "tasks": tasks})["id"])
 
 
-def _watch(federation: LocalFederation, client: CerebrumClient, ids: Sequence[str]) -> None:
-    """Wait until all have ended, with a live table where somebody looks."""
+def going_on(client: CerebrumClient, ids: Sequence[str]) -> bool:
+    """Whether any of these workflows has not ended."""
     from cerebrum.services.wire import TERMINAL
 
+    return any(client.workflow(id)["state"] not in TERMINAL for id in ids)
+
+
+def watch(client: CerebrumClient, more: Callable[[], bool]) -> None:
+    """Wait while there is more, at most `LIMIT_S`, with a live table where somebody looks."""
     deadline = time.monotonic() + LIMIT_S
-
-    def going_on() -> bool:
-        federation.check()
-        return (
-            any(client.workflow(id)["state"] not in TERMINAL for id in ids)
-            and time.monotonic() < deadline
-        )
-
     if not watched():
-        while going_on():
+        while more() and time.monotonic() < deadline:
             time.sleep(0.25)
         return
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        while going_on():
+        while more() and time.monotonic() < deadline:
             live.update(overview(client, "running"))
             time.sleep(0.25)
 
 
-def _records(
-    client: CerebrumClient, ids: Sequence[str], workflow: Workflow, plans: Sequence[ClusterPlan]
+def _going_on(federation: LocalFederation, client: CerebrumClient, ids: Sequence[str]) -> bool:
+    federation.check()
+    return going_on(client, ids)
+
+
+def _cluster(plan: ClusterPlan) -> Cluster:
+    from cerebrum.model.cluster import Cluster
+    from cerebrum.services.api.nodes import cluster_nodes
+
+    return Cluster(cluster_nodes(plan.nodes, None), name=plan.name)
+
+
+def records_of(
+    client: CerebrumClient, ids: Sequence[str], workflow: Workflow, clusters: Sequence[Cluster]
 ) -> list[WorkflowRecord]:
+    """What became of them; with the bounds of `workflow` for those that are no batch."""
     from cerebrum.experiments.federation_report import WorkflowRecord
 
     out: list[WorkflowRecord] = []
@@ -118,31 +131,29 @@ def _records(
         record = client.workflow(id)
         parts = {part["part"]: part["reason"] for part in record["parts"]}
         tasks = [{**t, "why": t["reason"] or parts.get(t["part"], "")} for t in client.tasks(id)]
-        bounds = _bounds(workflow, plans) if record["kind"] == "workflow" else {}
+        bounds = bounds_of(workflow, clusters) if record["kind"] == "workflow" else {}
         out.append(WorkflowRecord(record, tasks, bounds))
     return out
 
 
-def _bounds(workflow: Workflow, plans: Sequence[ClusterPlan]) -> dict[str, float]:
+def bounds_of(workflow: Workflow, clusters: Sequence[Cluster]) -> dict[str, float]:
     """What no run can beat, and what HEFT plans when one scheduler sees every node."""
-    from cerebrum.model.cluster import Cluster
     from cerebrum.model.federation import Federation, Link, Network
     from cerebrum.policies.planning import get_planner
-    from cerebrum.services.api.nodes import cluster_nodes
 
-    clusters = tuple(Cluster(cluster_nodes(p.nodes, None), name=p.name) for p in plans)
-    federation = Federation(clusters, Network.uniform(len(clusters), Link()))
+    federation = Federation(tuple(clusters), Network.uniform(len(clusters), Link()))
     plan = get_planner("heft").plan(workflow, federation)
     return {"critical path": workflow.critical_path_s(), "HEFT on all nodes": plan.makespan_s}
 
 
-def _show(
-    records: Sequence[WorkflowRecord], clusters: list[dict[str, Any]], origin: str, page: Path,
-    output: Output,
+def show(
+    records: Sequence[WorkflowRecord], clusters: list[dict[str, Any]], intro: str, page: Path,
+    output: Output, title: str = "A workflow and a batch on two clusters",
 ) -> int:  # fmt: skip
+    """The table of tasks, makespans and the page. 1 if anything did not succeed."""
     from cerebrum.experiments.federation_report import write_federation_report
 
-    write_federation_report(records, clusters, page, "A workflow and a batch on two clusters")
+    write_federation_report(records, clusters, page, title)
     tasks = [task for record in records for task in record.tasks]
     start = min((t["started_unix_s"] for t in tasks if t["started_unix_s"]), default=0.0)
     rows = [_row(task, start) for task in tasks]
@@ -150,7 +161,7 @@ def _show(
     if output is not Output.TABLE:
         emit(rows, output, COLUMNS)
     else:
-        print(f"The workflow is {origin}. The batch: {JOBS} commands.\n")
+        print(f"{intro}\n")
         step = max(1, len(rows) // SHOWN)
         sys.stdout.write(aligned(rows[::step], COLUMNS))
         print(f"\n{len(rows)} tasks in all; every {step}. is shown.")

@@ -18,7 +18,7 @@ from cerebrum.model.errors import CerebrumError, ConfigError
 from cerebrum.services.client import CerebrumClient
 from cerebrum.services.errors import Unreachable
 
-START_S = 120.0  # the first start on a machine compiles the engine
+START_S = 600.0  # the first start on a machine compiles the engine; who has ended is seen at once
 STOP_S = 15.0
 
 
@@ -28,11 +28,15 @@ class FederationFailed(CerebrumError):
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """An agent to start: its cluster's name and the nodes it declares, as `cerebrum lca` takes."""
+    """An agent to start: its cluster's name and the nodes it declares, as `cerebrum lca` takes.
+
+    `options` are further words of that command; they win over ours.
+    """
 
     name: str
     nodes: tuple[str, ...]
     policy: str = "best-fit"
+    options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -104,6 +108,20 @@ class LocalFederation:
                     f"(all of it: {self.log(name)})"
                 )
 
+    def start_agent(self, plan: ClusterPlan) -> None:
+        """Start an agent, or start it again on its old state."""
+        nodes = [word for kind in plan.nodes for word in ("--nodes", kind)]
+        self._spawn(
+            plan.name, "lca", "--cluster-id", plan.name, "--gcc-url", self.url, "--port", "0",
+            "--state", str(self.state / plan.name), "--executor", self.executor,
+            "--policy", plan.policy, *nodes, *plan.options,
+        )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        """`kill -9` of one process; what it ran goes on."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
     def log(self, name: str) -> Path:
         """Where a process writes what it does."""
         return self.state / f"{name}.log"
@@ -119,16 +137,8 @@ class LocalFederation:
         with self.client() as client:
             self._until(lambda: bool(client.ready()), "the controller answers")
             for plan in self.clusters:
-                self._spawn_agent(plan)
+                self.start_agent(plan)
             self._until(lambda: self._alive(client) >= set(names), "all agents have registered")
-
-    def _spawn_agent(self, plan: ClusterPlan) -> None:
-        nodes = [word for kind in plan.nodes for word in ("--nodes", kind)]
-        self._spawn(
-            plan.name, "lca", "--cluster-id", plan.name, "--gcc-url", self.url, "--port", "0",
-            "--state", str(self.state / plan.name), "--executor", self.executor,
-            "--policy", plan.policy, *nodes,
-        )  # fmt: skip
 
     def _spawn(self, name: str, *words: str) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CEREBRUM_")}

@@ -3,8 +3,10 @@
     with Kubelet(plane.as_administrator()):
         ...  # what is bound becomes Running, then Succeeded or Failed
 
-The annotations of `objects.pod` say how long and how; a pod whose `restartPolicy` is `Always` runs
-on. A bound pod that is deleted waits for its kubelet, so without one a preemption never ends.
+The annotations of `objects.pod` say how long and how. A pod without them runs as long as its
+command sleeps, after its init containers, as the federation's runs without a program do. One whose
+`restartPolicy` is `Always` runs on. A bound pod that is deleted waits for its kubelet, so without
+one a preemption never ends.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from tests.kubernetes.api import Api, ApiError, Json
 from tests.kubernetes.objects import EXIT_CODE, RUN
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SLEEP = re.compile(r"\bsleep ([\d.]+) & wait")
 _BOUND = "spec.nodeName!="
 _QUIET_S = 1.0
 """After so long without news the watch starts again, and sees whether it is to end."""
@@ -97,9 +100,9 @@ class Kubelet:
         if metadata.get("deletionTimestamp"):
             step = "gone"
         elif phase == "Pending":
-            step = "Running"
+            step, wait_s = "Running", staging_s(found)
         elif phase == "Running" and found["spec"]["restartPolicy"] != "Always":
-            step, wait_s = "end", seconds(_annotations(found).get(RUN, "0s"))
+            step, wait_s = "end", run_s(found)
         else:
             return
         if (metadata["uid"], step) in self._seen:
@@ -140,6 +143,24 @@ class Kubelet:
             if not (isinstance(problem, ApiError) and problem.status in (404, 409)):
                 with self._changed:
                     self._seen = {seen for seen in self._seen if seen[0] != metadata["uid"]}
+
+
+def run_s(found: Mapping[str, Any]) -> float:
+    """How long a pod runs: as its annotation says, else as its command sleeps."""
+    said = _annotations(found).get(RUN)
+    return slept_s(found["spec"]["containers"][0]) if said is None else seconds(said)
+
+
+def staging_s(found: Mapping[str, Any]) -> float:
+    """How long a pod's init containers sleep, one after the other; sidecars keep nobody waiting."""
+    first = found["spec"].get("initContainers") or []
+    return sum(slept_s(c) for c in first if c.get("restartPolicy") != "Always")
+
+
+def slept_s(container: Mapping[str, Any]) -> float:
+    """The length of the sleep that is all a container does; 0 if that is not what it does."""
+    slept = _SLEEP.search(" ".join(container.get("command") or []))
+    return float(slept[1]) if slept else 0.0
 
 
 def seconds(duration: str) -> float:

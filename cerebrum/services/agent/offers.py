@@ -34,7 +34,7 @@ class Offers:
         ended = await self._ledger.ended(sorted(uids - self._ledger.tasks.keys()))
         refused: dict[str, str] = {}
         postponed: set[str] = set()
-        for offer in offers:
+        for offer in in_order(offers):
             names = {task.uid for task in offer.tasks}
             before = {uid for task in offer.tasks for uid in task.after}
             if self._old_news(offer, ended):
@@ -111,6 +111,26 @@ class Offers:
         wait for it again, as the controller thinks they do until it hears of the first time."""
         again = uid in names or uid in self._ledger.tasks
         return not again and ended.get(uid, ("",))[0] == "succeeded"
+
+
+def in_order(offers: Sequence[wire.Offer]) -> list[wire.Offer]:
+    """Each behind those whose tasks its own wait for, else as they came.
+
+    Two parts of a workflow may get the same cluster, and their offers come in any order.
+    """
+    offered_in = {task.uid: i for i, offer in enumerate(offers) for task in offer.tasks}
+    waits_for = [
+        {offered_in[uid] for task in offer.tasks for uid in task.after if uid in offered_in} - {i}
+        for i, offer in enumerate(offers)
+    ]
+    found: list[wire.Offer] = []
+    left = set(range(len(offers)))
+    while left:
+        # In a circle all are next: each is refused with its own reason.
+        following = {i for i in left if not waits_for[i] & left} or left
+        found += [offers[i] for i in sorted(following)]
+        left = left - following
+    return found
 
 
 def unfit(spec: wire.TaskSpec, nodes: Iterable[Node]) -> str:

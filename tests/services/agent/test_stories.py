@@ -318,6 +318,21 @@ def test_what_can_never_run_here_is_refused_with_the_reason(offered: wire.Offere
     play(story)
 
 
+def test_offers_may_come_before_those_that_they_wait_for():
+    async def story() -> None:
+        stage = Stage()
+        stage.controller.offer("a", task("last", 1, after=["middle"]))
+        stage.controller.offer("b", task("middle", 1, after=["first"]))
+        stage.controller.offer("c", task("first", 1), task("alone", 1))
+        stage.start()
+        await stage.until(lambda: len(stage.controller.ends()) == 4)
+        assert not stage.controller.refused
+        assert {ends[0][0] for ends in stage.controller.ends().values()} == {"succeeded"}
+        await stage.kill()
+
+    play(story)
+
+
 def test_gpus_without_a_share_are_whole_ones():
     async def story() -> None:
         node = Node("n0", Resources(4000, 4096, 2, 1000), gpu_model="H100")
