@@ -62,8 +62,8 @@ class EventWriter:
         """The request for one event; None if it only continues a series that was told of."""
         now_s = self._wall()
         key = (about.uid, reason, action)
-        known = self._series.get(key)
-        if known is not None and now_s - known.last_s < _SERIES_S:
+        known = self._series.get(key)  # a clock that was set back begins a new series
+        if known is not None and 0 <= now_s - known.last_s < _SERIES_S:
             return self._again(known, now_s)
         self._number += 1
         name = f"{about.name[:200]}.{self._number:x}"

@@ -116,6 +116,18 @@ def test_a_request_carries_body_query_type_and_token() -> None:
     assert post.transport is patch.transport  # one connection, kept
 
 
+def test_who_may_not_write_any_more_sends_nothing_but_reads_on() -> None:
+    script = Script("fine")
+
+    async def story(client: Client) -> bytes:
+        with pytest.raises(Unreachable, match="not sent"):
+            await client.request("POST", "/api/v1/pods/a/binding", body=b"{}")
+        return await client.request("GET", "/api/v1/pods/a")
+
+    assert play(script, story, may_write=lambda: False) == b"fine"
+    assert [request.method for request in script.asked] == ["GET"]
+
+
 def test_a_refusal_is_told_in_the_servers_words() -> None:
     script = Script(lambda: status(409, details={"retryAfterSeconds": 7, "name": "pod"}))
     with pytest.raises(ApiError) as caught:

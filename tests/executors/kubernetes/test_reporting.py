@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from cerebrum.executors.kubernetes._reporting_events import EventWriter, Subject, cut
+from cerebrum.executors.kubernetes._reporting_events import EventWriter, Subject, Write, cut
 from cerebrum.executors.kubernetes.client import ApiError
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.reporting import Reporter
@@ -110,3 +110,18 @@ def test_a_report_nobody_takes_is_given_up_one_the_server_cannot_take_now_is_not
     written(reporter, seconds=0.8)
     assert [path.split("/")[-2] for _, path, _ in server.asked] == ["there"]
     assert (reporter.failed, reporter.written) == (1, 1)
+
+
+def test_a_clock_that_is_set_back_a_day_does_not_silence_an_event_for_a_day() -> None:
+    now_s = 1_000_000.0
+    writer = EventWriter("cerebrum", "me", lambda: now_s)
+    about = Subject("default", "p", "uid")
+
+    def tell() -> Write | None:
+        return writer.event(about, "Warning", "FailedScheduling", "Scheduling", "no room")
+
+    assert [tell() is not None for _ in range(3)] == [True, True, False]
+    now_s -= 86_400.0
+    told = tell()
+    assert told is not None
+    assert told.method == "POST"
