@@ -28,7 +28,7 @@ from cerebrum.model.errors import InputError, InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot, TaskColumns
-from cerebrum.model.tasks import TaskTable
+from cerebrum.model.tasks import TaskClass, TaskTable
 
 TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "rack": "rack", "server": "server"}
 _NODE_KINDS = (EventKind.NODE_ADDED, EventKind.NODE_CHANGED, EventKind.NODE_REMOVED)
@@ -58,15 +58,28 @@ class Engine:
         self.table.grow("log", max(_LOG_START, 4 * len(scenario.tasks) + 16))
         self.table.state.counts[at.MAX_ATTEMPTS] = scenario.max_attempts
         self.table.state.clock[at.NOW] = -np.inf
-        self._load_typical()
+        self._count_against(self._first_typical())
         self.fleet.masks.judge_new_sets(len(self.fleet.nodes))
         self._views: dict[str, Any] = {}
 
-    def _load_typical(self) -> None:
+    def _first_typical(self) -> Sequence[tuple[TaskClass, float]]:
         tasks = self._first.tasks
-        typical = self._first.typical
-        if typical is None:
-            typical = typical_classes(tasks) if has_gpus(tasks.classes) else ()
+        if self._first.typical is not None:
+            return self._first.typical
+        return typical_classes(tasks) if has_gpus(tasks.classes) else ()
+
+    def measure_against(self, typical: Sequence[tuple[TaskClass, float]]) -> None:
+        """Fragmentation counts these (class, weight) pairs from now on.
+
+        A living cluster learns what is typical there. Like `admit`, a replay needs it at the same
+        place among the events.
+        """
+        self._count_against(typical)
+        for row in range(int(self.table.state.counts[at.ROWS])):
+            transitions.touch_row(self.table.handle, row)  # scores of every node are stale
+        self._views.clear()
+
+    def _count_against(self, typical: Sequence[tuple[TaskClass, float]]) -> None:
         records = self._records.classes([c for c, _ in typical])
         if len(records):
             records["popularity"] = _whole(np.array([weight for _, weight in typical], np.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,9 +19,19 @@ def typical_classes(tasks: TaskTable, cover: float = COVER) -> tuple[tuple[TaskC
     Classes are told apart by CPU, GPUs and GPU models only, memory is not part of them. By count
     descending; ties: the larger (cpu, gpu share, gpus, models) first. CPU-only tasks count.
     """
+    counts: Counter[TaskClass] = Counter()
+    amounts = np.bincount(tasks.class_id, minlength=len(tasks.classes))
+    for task_class, amount in zip(tasks.classes, amounts.tolist(), strict=True):
+        counts[task_class] += amount
+    return typical_of(counts, cover)
+
+
+def typical_of(
+    counts: Mapping[TaskClass, int], cover: float = COVER
+) -> tuple[tuple[TaskClass, float], ...]:
+    """The same of how many tasks there are of each class."""
     shapes: Counter[TaskClass] = Counter()
-    counts = np.bincount(tasks.class_id, minlength=len(tasks.classes))
-    for task_class, amount in zip(tasks.classes, counts, strict=True):
+    for task_class, amount in counts.items():
         if amount:
             shapes[_shape(task_class)] += int(amount)
     ranked = sorted(shapes.items(), key=lambda item: (item[1], _order(item[0])), reverse=True)

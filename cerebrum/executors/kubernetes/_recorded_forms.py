@@ -52,7 +52,7 @@ def task_record(task: Task) -> dict[str, Any]:
     """A task as the journal holds it; a run time that nobody knows is left out."""
     record: dict[str, Any] = {
         "name": task.name,
-        "class": msgspec.to_builtins(task.task_class),
+        "class": class_record(task.task_class),
         "submit_s": task.submit_s,
         "priority": task.priority,
         "job": task.job,
@@ -68,7 +68,7 @@ def task_of_record(record: Mapping[str, Any]) -> Task:
     """The inverse of `task_record`."""
     return Task(
         record["name"],
-        msgspec.convert(record["class"], TaskClass),
+        class_of_record(record["class"]),
         record["submit_s"],
         record.get("duration_s", math.inf),
         priority=record["priority"],
@@ -76,6 +76,16 @@ def task_of_record(record: Mapping[str, Any]) -> Task:
         preemptible=record["preemptible"],
         labels=msgspec.convert(record["labels"], TaskLabels),
     )
+
+
+def class_record(task_class: TaskClass) -> Any:
+    """A class as the journal holds it."""
+    return msgspec.to_builtins(task_class)
+
+
+def class_of_record(record: Any) -> TaskClass:
+    """The inverse of `class_record`."""
+    return msgspec.convert(record, TaskClass)
 
 
 def node_record(node: Node) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """An engine all of whose inputs are written down, so that a replay comes to the same decisions.
 
 Entries are plain lists, of the kinds the agent's journal has: `session` (what the engine was made
-of), `admit`, `event`, `node`, `retire`, and each `decision` of the policy. Without a journal
-nothing is encoded, which is what a cluster that nobody replays pays.
+of), `admit`, `event`, `node`, `retire`, `typical` (what fragmentation is measured against), and
+each `decision` of the policy. Without a journal nothing is encoded, which is what a cluster that
+nobody replays pays.
 """
 
 from __future__ import annotations
@@ -101,6 +102,13 @@ class RecordedEngine:
         if len(self.engine.log.rows) > _MAX_LOG:
             self.engine.drain_log()  # who wants to keep it has the journal
 
+    def measure_against(self, typical: Sequence[tuple[TaskClass, float]]) -> None:
+        """What fragmentation is measured against from now on."""
+        self.engine.measure_against(typical)
+        if self._journal is not None:
+            shown = [[forms.class_record(one), weight] for one, weight in typical]
+            self._journal(["typical", shown])
+
     def change_node(self, name: str, change: NodeChange, node: Node | None = None) -> None:
         """A node joins, changes or goes."""
         time_s = self.now_s
@@ -167,6 +175,8 @@ def _tell(engine: Engine, entry: list[Any]) -> None:
         engine.admit(TaskTable.from_tasks([forms.task_of_record(t) for t in entry[1]], entry[2]))
     elif entry[0] == "retire":
         engine.retire(entry[1])
+    elif entry[0] == "typical":
+        engine.measure_against([(forms.class_of_record(one), weight) for one, weight in entry[1]])
     elif entry[1] == "node":
         time_s, _, name, change, shown = entry
         node = None if shown is None else forms.node_of_record(shown)

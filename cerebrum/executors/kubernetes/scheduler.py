@@ -25,6 +25,7 @@ from cerebrum.executors.kubernetes.mirror import Mirror
 from cerebrum.executors.kubernetes.recorded import Journal, RecordedEngine, warm_up
 from cerebrum.executors.kubernetes.reporting import Reporter
 from cerebrum.executors.kubernetes.shadow import Shadow
+from cerebrum.executors.kubernetes.typical import TypicalPods
 from cerebrum.executors.kubernetes.watching import Watching
 from cerebrum.model.errors import NotFound
 from cerebrum.model.protocols import Explains, Explanation, Policy
@@ -73,6 +74,7 @@ class PodScheduler:
         self._mirror: Mirror | None = None
         self._effects: Effects | None = None
         self._intake: Intake | None = None
+        self._typical: TypicalPods | None = None
         self._extender: Extender | None = None
         self.ready = asyncio.Event()
 
@@ -112,6 +114,8 @@ class PodScheduler:
         )
         self._watching.listen()
         intake.take_all()
+        self._typical = TypicalPods(mirror)
+        self._typical.renew()
         _log.info("synced", nodes=len(mirror.nodes), pods=len(mirror.held))
         return effects
 
@@ -128,6 +132,7 @@ class PodScheduler:
     async def _tick(self) -> None:
         """What has to be looked at although nothing happened."""
         assert self._effects is not None
+        assert self._typical is not None
         next_flush_s = self._clock() + _FLUSH_S
         while True:
             await asyncio.sleep(_TICK_S)
@@ -135,6 +140,7 @@ class PodScheduler:
             if self._clock() >= next_flush_s:
                 next_flush_s = self._clock() + _FLUSH_S
                 self._effects.look_again()
+                self._typical.renew()
 
     # -- asking -------------------------------------------------------------------------------
 
