@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,21 @@ class World(SimulatedNodes):
         return sum(run.status.phase is RunPhase.RUNNING for run in self._runs.values())
 
     def lose_everything(self) -> None:
-        """The machine is switched off: every run is gone, and nobody remembers it."""
+        """The machine is switched off: what runs is over, what was only asked for never was.
+
+        What had ended is still known, as executors promise: local processes have it on disk.
+        """
         self.advance()
-        for run in self._runs.values():
+        for run_id, run in list(self._runs.items()):
             if run.status.phase is RunPhase.RUNNING:
                 self._write("run_ended", task=run.launch.task, node=run.launch.node,
-                            run_id=run.launch.run_id, phase="lost")  # fmt: skip
-        self._runs.clear()
+                            run_id=run_id, phase="lost")  # fmt: skip
+                run.status = replace(
+                    run.status, phase=RunPhase.FAILED, exit_code=None, reason="lost with its node",
+                    ended_unix_s=self._machine.unix_s(),
+                )  # fmt: skip
+            elif run.status.phase is RunPhase.STARTING:
+                del self._runs[run_id]
         self._fences.clear()
         self._moments.clear()
 
