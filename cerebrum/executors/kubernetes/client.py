@@ -364,6 +364,9 @@ class Client:
         except ConfigError as problem:  # a token file or plugin: may work again in a moment
             raise Unreachable(f"{method} {path}: {problem}") from problem
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            # Cancelled while it connects, the library may say that connecting failed.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from problem
             why = f"{type(problem).__name__}: {problem}".removesuffix(": ")
             late = isinstance(problem, TimeoutError)
             raise Unreachable(f"{method} {path}: {why}", timed_out=late) from problem

@@ -194,10 +194,11 @@ class KubernetesRuns:
 
     async def close(self) -> None:
         """See `Executor.close`."""
-        loops, self._loops = self._loops, []
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        loops, self._loops = set(self._loops), []
+        while loops:  # a cancellation in mid-request can be lost in the layers below
+            for loop in loops:
+                loop.cancel()
+            _, loops = await asyncio.wait(loops, timeout=1.0)
         if self._opened:
             self._opened = False
             await self._client.__aexit__(None, None, None)
