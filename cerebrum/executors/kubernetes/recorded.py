@@ -17,6 +17,13 @@ from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.decisions import Bind, Decision
 from cerebrum.model.errors import InvalidEvent
 from cerebrum.model.events import Event, EventKind, TaskState
+from cerebrum.model.journal import (
+    action_record,
+    event_of_record,
+    event_record,
+    node_of_record,
+    node_record,
+)
 from cerebrum.model.protocols import Policy, Scores
 from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
@@ -44,7 +51,7 @@ class RecordedEngine:
         self._clock = clock
         self._journal = journal
         if journal is not None:
-            made_of = [forms.node_record(node) for node in nodes]
+            made_of = [node_record(node) for node in nodes]
             header = {"cluster": cluster, "policy": policy.name, "key": key, "nodes": made_of}
             journal(["session", header])
 
@@ -90,7 +97,7 @@ class RecordedEngine:
         event = Event(self.now_s, kind, task, row, gpus, reason, cache_ways, value)
         self.engine.apply(event)
         if self._journal is not None:
-            self._journal(forms.event_record(event))
+            self._journal(event_record(event))
 
     def retire(self, ids: Sequence[int]) -> None:
         """Ended tasks may be forgotten."""
@@ -114,14 +121,14 @@ class RecordedEngine:
         time_s = self.now_s
         self.engine.change_node(NodeEvent(time_s, change, name, node))
         if self._journal is not None:
-            shown = None if node is None else forms.node_record(node)
+            shown = None if node is None else node_record(node)
             self._journal([time_s, "node", name, str(change), shown])
 
     def decide(self) -> Decision:
         """What the policy says now."""
         decision = self.policy.decide(self.engine.snapshot())
         if self._journal is not None:
-            self._journal(["decision", [forms.action_record(a) for a in decision.actions]])
+            self._journal(["decision", [action_record(a) for a in decision.actions]])
         return decision
 
 
@@ -157,12 +164,12 @@ def replay(entries: Sequence[list[Any]], policy: Policy) -> list[tuple[list[Any]
     for entry in entries:
         if entry[0] == "session":
             header = entry[1]
-            nodes = [forms.node_of_record(node) for node in header["nodes"]]
+            nodes = [node_of_record(node) for node in header["nodes"]]
             engine = _empty_engine(nodes, int(header["key"]), str(header["cluster"]))
         elif engine is None:
             raise InvalidEvent("the journal does not begin with a session")
         elif entry[0] == "decision":
-            made = [forms.action_record(a) for a in policy.decide(engine.snapshot()).actions]
+            made = [action_record(a) for a in policy.decide(engine.snapshot()).actions]
             if made != entry[1]:
                 differences.append((entry[1], made))
         else:
@@ -179,10 +186,10 @@ def _tell(engine: Engine, entry: list[Any]) -> None:
         engine.measure_against([(forms.class_of_record(one), weight) for one, weight in entry[1]])
     elif entry[1] == "node":
         time_s, _, name, change, shown = entry
-        node = None if shown is None else forms.node_of_record(shown)
+        node = None if shown is None else node_of_record(shown)
         engine.change_node(NodeEvent(time_s, NodeChange(change), name, node))
     else:
-        engine.apply(forms.event_of_record(entry))
+        engine.apply(event_of_record(entry))
 
 
 def _empty_engine(nodes: Sequence[Node], key: int, cluster: str) -> Engine:

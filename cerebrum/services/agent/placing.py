@@ -27,17 +27,12 @@ from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.decisions import Action, Bind, Defer, Preempt, Reject, Wait
 from cerebrum.model.errors import InfeasibleDecision, InputError, InvalidEvent
 from cerebrum.model.events import REFUSAL_TEXT, Event, EventKind, TaskState
+from cerebrum.model.journal import action_record, event_record, node_record
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
-from cerebrum.services.agent.journal import (
-    action_record,
-    event_record,
-    node_record,
-    packed,
-    task_record,
-)
+from cerebrum.services.agent.journal import packed, task_record
 from cerebrum.services.agent.reasons import Reasons
 
 _MAX_DECISIONS = 100_000  # in one pass: beyond this a policy goes round in circles

@@ -15,17 +15,12 @@ from typing import Any
 from sqlalchemy import select
 
 from cerebrum.engine.engine import Engine
+from cerebrum.model.journal import action_record, event_of_record, node_of_record
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import NodeChange
 from cerebrum.model.tasks import TaskTable
 from cerebrum.services.agent import schema
-from cerebrum.services.agent.journal import (
-    action_record,
-    event_of_record,
-    node_of_record,
-    task_of_record,
-    unpacked,
-)
+from cerebrum.services.agent.journal import task_of_record, unpacked
 from cerebrum.services.agent.placing import change_node, empty_engine
 from cerebrum.services.ports import Store
 
