@@ -10,6 +10,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cerebrum
 # The environment is fresh when the file named after the content of these two exists.
 READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' -)
 
+# The same environment with what training needs on top: torch, environments, peers (gigabytes).
+LEARN := $(VENV)/.learn-$(shell cat requirements-learn.lock requirements.lock | cksum | tr ' ' -)
+
 # Arguments for pytest, and for `cerebrum demo`: make test ARGS='tests/engine -x'
 ARGS ?=
 # Test processes; more than one only helps once the kernels are compiled: make test JOBS=2
@@ -28,13 +31,13 @@ demo: $(READY) ## a workflow and a batch on two clusters of local processes
 demo-kubernetes: $(READY) ## the same as pods of two Kubernetes clusters; one is cut off and returns
 	@$(PY) -m tests.kubernetes.demo $(ARGS)
 
-test: $(READY) ## the default test suite, under ten minutes
+test: $(LEARN) ## the default test suite, under ten minutes
 	$(PYTEST) $(ARGS)
 
 test-nojit: $(READY) ## the engine's tests with the kernels run as plain Python
 	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/engine $(ARGS)
 
-test-slow: $(READY) ## what takes long: clusters, published tables, packaging
+test-slow: $(LEARN) ## what takes long: clusters, published tables, packaging
 	$(PYTEST) -m "slow and not kubernetes" $(ARGS)
 
 test-faults: $(READY) ## the federation's own code in the fault simulator: ARGS='--seeds 0:300'
@@ -62,7 +65,7 @@ format: $(READY) ## repair what lint can repair
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-types: $(READY) ## pyright, strict
+types: $(LEARN) ## pyright, strict
 	PYRIGHT_PYTHON_GLOBAL_NODE=0 $(PY) -m pyright  # on the locked Node.js, whatever else is here
 
 contracts: $(READY) ## which room may import which
@@ -70,15 +73,24 @@ contracts: $(READY) ## which room may import which
 
 audit: $(READY) ## known vulnerabilities of the locked dependencies; needs the network
 	$(PY) -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off \
-		-r requirements.lock
+		-r requirements-learn.lock
 
-bench: $(READY) ## list the benchmarks; make bench ONLY=name runs one, ONLY=all runs them all
+bench: $(LEARN) ## list the benchmarks; make bench ONLY=name runs one, ONLY=all runs them all
 	@$(PY) -m benchmarks $(if $(ONLY),--only $(ONLY),--list)
 
-lock: $(READY) ## write requirements.lock anew; UPGRADE=1 takes the newest versions
-	$(VENV)/bin/uv pip compile pyproject.toml --extra dev -o requirements.lock \
-		--universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
+LOCK = $(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest \
+	--python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	--quiet $(if $(UPGRADE),--upgrade)
+
+lock: $(READY) ## write both lock files anew; UPGRADE=1 takes the newest versions
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra learn-dev -c requirements.lock -o requirements-learn.lock
+
+$(LEARN): $(READY) requirements-learn.lock
+	@echo "Adding torch and what else training needs, from requirements-learn.lock" >&2
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-learn.lock >&2
+	@rm -f $(VENV)/.learn-*
+	@touch $@
 
 clean: ## remove the environment, the caches and what builds left behind
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
