@@ -20,6 +20,7 @@ COMMANDS = {
     "simulate": "Run policies on a scenario, or a workflow on clusters, in virtual time.",
     "bench": "Policies x scenarios x seeds: a table with means and intervals; resumable.",
     "compare": "One policy against others on the same seeds, with bootstrap intervals.",
+    "train": "Make a learned policy by its recipe.",
     "reproduce": "Published tables, re-run side by side.",
     "report": "One self-contained HTML page of one run or several.",
     "import": "A Kubernetes cluster as a file for simulate; changes nothing there.",

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cerebrum.experiments import _store
-from cerebrum.experiments.report import _asset, _hash
+from cerebrum.experiments._page import asset, policy_hash, template
 
 Record = Mapping[str, Any]
 LANE_PX, WIDTH_PX, LABEL_PX, TICKS = 14, 1000, 150, 8
@@ -50,12 +49,12 @@ def write_federation_report(
 
 def render(workflows: Sequence[WorkflowRecord], clusters: Sequence[Record], title: str) -> str:
     """The page as text."""
-    css = _asset("report.css") + _asset("federation.css")
+    css = asset("report.css") + asset("federation.css")
     tasks = [task for workflow in workflows for task in workflow.tasks]
-    return _template().render(
+    return template("federation.html.j2").render(
         title=title,
         css=css,
-        css_hash=_hash(css),
+        css_hash=policy_hash(css),
         tiles=_tiles(workflows, clusters, tasks),
         workflows=[_summary(workflow) for workflow in workflows],
         chart=_chart(workflows),
@@ -63,19 +62,6 @@ def render(workflows: Sequence[WorkflowRecord], clusters: Sequence[Record], titl
         tasks=sorted(tasks, key=lambda t: (t.get("started_unix_s") or 0.0, t["uid"])),
         start_s=_start(tasks),
     )
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters["seconds"] = _seconds
-    return environment.from_string(_asset("federation.html.j2"))
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _start(tasks: Sequence[Record]) -> float:

@@ -6,17 +6,14 @@ as escapes; the script only ever sets text, never markup.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from cerebrum.experiments import _figures as figures
 from cerebrum.experiments import _store, table
+from cerebrum.experiments._page import asset, policy_hash, template
 from cerebrum.experiments.explain import (
     Decided,
     explain,
@@ -58,10 +55,10 @@ def render(runs: Sequence[Run]) -> str:
     """The page as text."""
     if not 1 <= len(runs) <= MAX_RUNS:
         raise ConfigError(f"a report shows 1 to {MAX_RUNS} runs, got {len(runs)}")
-    css, js = _asset("report.css"), _asset("report.js")
+    css, js = asset("report.css"), asset("report.js")
     first = runs[0]
     same = len({run.meta.scenario for run in runs}) == 1
-    return _template().render(
+    return template("report.html.j2").render(
         title=f"Cerebrum: {first.meta.scenario}",
         heading=_heading(runs),
         subtitle=_subtitle(runs) if same else f"{len(runs)} runs",
@@ -71,28 +68,10 @@ def render(runs: Sequence[Run]) -> str:
         created=first.meta.created,
         css=css,
         js=js,
-        css_hash=_hash(css),
-        js_hash=_hash(js),
+        css_hash=policy_hash(css),
+        js_hash=policy_hash(js),
         data=_embedded(_payload(runs)),
     )
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(_asset("report.html.j2"))
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("cerebrum.experiments") / "templates" / name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a content security policy calls an inline block by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _embedded(value: object) -> str:
