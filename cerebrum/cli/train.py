@@ -16,7 +16,7 @@ from cerebrum.model.errors import ConfigError, MissingDependency
 if TYPE_CHECKING:
     from cerebrum.learn.recipes import Settings
 
-_ABOUT = """Train a policy by a recipe: the shipped artefacts were made so, with seed 0 and budget 1.
+_ABOUT = """Train a policy by a recipe; what ships was made so, with seed 0 and budget 1.
 
 Writes NAME.safetensors, curve.csv and curve.html into a folder. A run that was stopped goes on with
 --resume and ends as if it had not been stopped. `cerebrum train list` names the recipes.

@@ -26,8 +26,12 @@ def environment() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     made = Environment(autoescape=True, undefined=StrictUndefined)
-    made.filters["seconds"] = lambda value: "-" if value is None else f"{value:.2f}"
+    made.filters["seconds"] = _seconds
     return made
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 @cache
