@@ -9,7 +9,7 @@ resources names each that is short. The counted reasons are sorted as texts, as 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,11 +133,6 @@ def unschedulable_text(
     reasons = _reasons(refused, name_taints)
     text = _available(len(refused.rows), reasons)
     return f"{text} {preemption}" if preemption else text
-
-
-def prefilter_text(nodes: int, problems: Iterable[str]) -> str:
-    """The text where the pod is refused before any node is looked at, such as for its volumes."""
-    return f"0/{nodes} nodes are available: {', '.join(problems)}."
 
 
 def preemption_text(refused: Refused, may_preempt: bool = True) -> str:

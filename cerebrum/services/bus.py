@@ -153,17 +153,13 @@ def routing_key(kind: str) -> str:
 
 def read_cursor(connection: Connection) -> int:
     """The last event that the broker has."""
-    value = connection.execute(
-        select(meta.c.value).where(meta.c.key == CURSOR)
-    ).scalar_one_or_none()
+    value = connection.execute(_CURSOR).scalar_one_or_none()
     return 0 if value is None else int(value)
 
 
 def write_cursor(connection: Connection, seq: int) -> None:
     """It never goes back: a replica that was slow to notice it lost may still write one."""
-    known = connection.execute(
-        select(meta.c.value).where(meta.c.key == CURSOR)
-    ).scalar_one_or_none()
+    known = connection.execute(_CURSOR).scalar_one_or_none()
     if known is None:
         connection.execute(insert(meta).values(key=CURSOR, value=str(seq)))
     elif int(known) < seq:

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.errors import TraceError
+from cerebrum.model.garbage import paused_gc
 from cerebrum.model.workflow import Workflow
 from cerebrum.traces import _workflow_build as build
 from cerebrum.traces._workflow_flows import TooManyFlows, Uses, among, distinct, flows
-from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Rows, paused_gc
+from cerebrum.traces._workflow_json import STRICT_BYTES, Document, Rows
 from cerebrum.traces._workflow_names import Ids
 from cerebrum.traces._workflow_typed import TypedDocument
 from cerebrum.traces._workflow_write import Execution, wfformat_text

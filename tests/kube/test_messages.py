@@ -9,7 +9,6 @@ import numpy as np
 from cerebrum.kube.messages import (
     Refused,
     preemption_text,
-    prefilter_text,
     unschedulable_text,
 )
 from cerebrum.model.cluster import Node, Taint
@@ -132,8 +131,3 @@ def test_preemption_says_where_it_could_not_help():
     assert preemption_text(some, may_preempt=False) == (
         "preemption: not eligible due to preemptionPolicy=Never."
     )
-
-
-def test_a_pod_refused_before_any_node_is_looked_at():
-    problem = 'persistentvolumeclaim "data" not found'
-    assert prefilter_text(3, [problem]) == f"0/3 nodes are available: {problem}."

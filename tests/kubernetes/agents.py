@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from tests.chaos.servers import Server, free_port
-from tests.kubernetes.api import Api, ApiError, wait_until
+from tests.kubernetes.api import Api, ApiError
+from tests.waiting import wait_until
 
 PATIENCE_S = 120.0
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.kubernetes.process import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 Json = dict[str, Any]
 
@@ -270,14 +269,3 @@ def plural(kind: str) -> str:
     if re.search(r"[^aeiou]y$", name):
         return name[:-1] + "ies"
     return name + ("es" if name.endswith(("s", "x", "ch")) else "s")
-
-
-def wait_until(
-    holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S, every_s: float = 0.05
-) -> Any:
-    """Ask until the answer is true, and give it; `AssertionError` says what never came to be."""
-    deadline = time.monotonic() + patience_s
-    while not (answer := holds()):
-        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
-        time.sleep(every_s)
-    return answer

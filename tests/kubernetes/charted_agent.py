@@ -16,10 +16,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.kubernetes.api import Json, wait_until
+from tests.kubernetes.api import Json
 from tests.kubernetes.chart import container, render, variables
 from tests.kubernetes.objects import namespace
 from tests.kubernetes.plane import ControlPlane
+from tests.waiting import wait_until
 
 RELEASE_NAMESPACE = "brain"
 TASK_NAMESPACE = "batch"

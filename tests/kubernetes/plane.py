@@ -26,10 +26,11 @@ import httpx
 import yaml
 
 from tests.kubernetes import flags
-from tests.kubernetes.api import Api, ApiError, Json, wait_until
+from tests.kubernetes.api import Api, ApiError, Json
 from tests.kubernetes.build import program
 from tests.kubernetes.certificates import make_certificates
 from tests.kubernetes.process import Guard, PortTaken, Server, free_ports, scratch_folder
+from tests.waiting import wait_until
 
 _TRIES = 5
 

@@ -15,17 +15,9 @@ from tests.kubernetes.objects import node, pod
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.shared import Tenant
 from tests.kubernetes.test_runs import Kubelets
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
-LIMIT_S = 120.0
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
-    return value
 
 
 @pytest.fixture
@@ -70,11 +62,11 @@ def test_runs_and_other_pods_get_their_nodes_from_one_process(
 ) -> None:
     server = agent("--leader-election")
     with httpx.Client(base_url=server.url, timeout=30) as http:
-        until(lambda: http.get("/readyz").status_code == 200)
+        wait_until(lambda: http.get("/readyz").status_code == 200)
         plane.api.create(pod("mine", "500m", scheduler_name="cerebrum"))
-        until(lambda: plane.api.get("Pod", "mine")["spec"].get("nodeName") == "n1")
+        wait_until(lambda: plane.api.get("Pod", "mine")["spec"].get("nodeName") == "n1")
         assert http.post("/schedule_subgraph", json=chain(0.5)).status_code == 200
-        until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
+        wait_until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
         runs = [p for p in plane.api.list("Pod") if p["metadata"]["name"].startswith("cb-")]
         assert [p["spec"]["schedulerName"] for p in runs] == ["cerebrum"] * 2
         assert [p["spec"]["nodeName"] for p in runs] == ["n1"] * 2
@@ -92,12 +84,12 @@ def test_an_agent_killed_in_mid_run_comes_back_to_the_same_pod(
 
     first = agent("--mode", "off")
     httpx.post(first.url + "/schedule_subgraph", json=chain(4.0), timeout=30).raise_for_status()
-    until(lambda: [p for p in runs() if p["status"]["phase"] == "Running"])
+    wait_until(lambda: [p for p in runs() if p["status"]["phase"] == "Running"])
     (began,) = runs()
     first.kill()
     second = agent("--mode", "off")
     with httpx.Client(base_url=second.url, timeout=30) as http:
-        until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
+        wait_until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
         found = {p["metadata"]["uid"] for p in runs()}
         assert began["metadata"]["uid"] in found
         assert len(found) == 2, "a task ran twice"
@@ -116,12 +108,14 @@ def test_an_api_server_that_dies_and_returns_costs_time_and_no_run(
     try:
         with Kubelets(cluster.api), httpx.Client(base_url=server.url, timeout=30) as http:
             assert http.post("/schedule_subgraph", json=chain(6.0)).status_code == 200
-            until(lambda: [p for p in cluster.api.list("Pod") if p["status"]["phase"] == "Running"])
+            wait_until(
+                lambda: [p for p in cluster.api.list("Pod") if p["status"]["phase"] == "Running"]
+            )
             cluster.kill_api()
             time.sleep(4)
             assert http.get("/healthz").status_code == 200
             cluster.start_api()
-            until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
+            wait_until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
             assert len(cluster.api.list("Pod")) == 2, "a task ran twice"
         assert server.stop() == 0
     finally:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.kubernetes.agents import Agent, persistently
-from tests.kubernetes.api import Api, wait_until
+from tests.kubernetes.api import Api
 from tests.kubernetes.judge import judge
 from tests.kubernetes.objects import node, pod
 from tests.kubernetes.plane import ControlPlane
+from tests.waiting import wait_until
 
 CREATORS = 20
 PODS_EACH = int(os.environ.get("CEREBRUM_TEST_PODS_EACH", "10"))

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.api import Api, ApiError, wait_until
+from tests.kubernetes.api import Api, ApiError
 from tests.kubernetes.chart import CHART, helm, render, values, values_file
 from tests.kubernetes.objects import namespace
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.test_chart import WAYS
+from tests.waiting import wait_until
 
 LEVELS = ("enforce", "audit", "warn")
 RESTRICTED = {f"pod-security.kubernetes.io/{level}": "restricted" for level in LEVELS}

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kubernetes.api import Api, ApiError, Json, wait_until
+from tests.kubernetes.api import Api, ApiError, Json
 from tests.kubernetes.chart import of, values
 from tests.kubernetes.charted_agent import (
     ACCOUNT,
@@ -29,6 +29,7 @@ from tests.kubernetes.charted_agent import (
 from tests.kubernetes.objects import condition, namespace, node, pod, priority_class
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.test_runs import Kubelets
+from tests.waiting import wait_until
 
 APPS = "apps"
 GIVEN = values(controller={"enabled": False}, agent={"taskNamespace": TASK_NAMESPACE})

@@ -15,11 +15,12 @@ import psutil
 import pytest
 
 from tests.kubernetes import build
-from tests.kubernetes.api import Api, ApiError, Json, wait_until
+from tests.kubernetes.api import Api, ApiError, Json
 from tests.kubernetes.kubelet import Kubelet
 from tests.kubernetes.objects import condition, node, pod
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.shared import Tenant
+from tests.waiting import wait_until
 
 Factory = Callable[..., ControlPlane]
 

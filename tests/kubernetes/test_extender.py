@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -13,17 +11,9 @@ import pytest
 from benchmarks._extended import advising_agent, settings
 from tests.kubernetes.objects import condition, node, pod, priority_class
 from tests.kubernetes.plane import ControlPlane
+from tests.waiting import wait_until
 
 Start = Callable[..., ControlPlane]
-PATIENCE_S = 120.0
-
-
-def until(true: Callable[[], Any]) -> Any:
-    end_s = time.monotonic() + PATIENCE_S
-    while not (value := true()):
-        assert time.monotonic() < end_s, "it did not come to pass"
-        time.sleep(0.2)
-    return value
 
 
 def where(plane: ControlPlane) -> dict[str, str]:
@@ -50,7 +40,7 @@ def test_the_stock_scheduler_packs_as_our_policy_says(
     plane.api.create_all([pod(f"p{i}", cpu="1", memory="64Mi") for i in range(8)])
     with advising_agent(plane, tmp_path) as agent:
         plane.start_scheduler(settings(agent.url, nodeCacheCapable=not whole))
-        until(lambda: all(where(plane).values()))
+        wait_until(lambda: all(where(plane).values()))
         assert posts(agent.url, "filter") >= 8
         assert posts(agent.url, "bind") == 8
     used = sorted(list(where(plane).values()).count(f"n{i}") for i in range(5))
@@ -65,14 +55,14 @@ def test_a_dead_extender_stops_nothing_and_a_living_one_is_asked_again(
     with advising_agent(plane, tmp_path) as agent:
         plane.start_scheduler(settings(agent.url, ("filter", "prioritize")))
         plane.api.create(pod("before"))
-        until(lambda: where(plane)["before"])
+        wait_until(lambda: where(plane)["before"])
         agent.kill()
         plane.api.create_all([pod(f"without-{i}") for i in range(5)])
-        until(lambda: all(where(plane).values()))
+        wait_until(lambda: all(where(plane).values()))
         port = int(agent.url.rsplit(":", 1)[1])
         with advising_agent(plane, tmp_path, port=port) as again:
             plane.api.create(pod("after"))
-            until(lambda: where(plane)["after"])
+            wait_until(lambda: where(plane)["after"])
             assert posts(again.url, "prioritize") == 1
 
 
@@ -86,7 +76,7 @@ def test_room_is_made_on_the_node_that_we_choose(control_plane: Start, tmp_path:
     with advising_agent(plane, tmp_path) as agent:
         plane.start_scheduler(settings(agent.url))
         plane.api.create(pod("urgent", cpu="2", priorityClassName="high"))
-        until(lambda: where(plane).get("urgent") == "n1")
+        wait_until(lambda: where(plane).get("urgent") == "n1")
         assert posts(agent.url, "preempt") >= 1
     assert set(where(plane)) == {"on-0", "on-2", "urgent"}
 
@@ -102,8 +92,8 @@ def test_reasons_of_ours_are_in_the_stock_schedulers_message(
     plane.api.create_all([pod(name, annotations=share) for name in ("first", "second")])
     with advising_agent(plane, tmp_path, "fgd") as agent:
         plane.start_scheduler(settings(agent.url, ignorable=False))
-        until(lambda: any(where(plane).values()))
-        until(lambda: any(
+        wait_until(lambda: any(where(plane).values()))
+        wait_until(lambda: any(
             not p["spec"].get("nodeName")
             and "Insufficient" in condition(p, "PodScheduled").get("message", "")
             for p in plane.api.list("Pod")
@@ -122,6 +112,6 @@ def test_a_token_in_the_address_lets_the_scheduler_in(
         inside = agent.url.replace("://", "://kube-scheduler:not-to-be-seen@")
         plane.start_scheduler(settings(inside, ignorable=False))
         plane.api.create(pod("p"))
-        until(lambda: where(plane)["p"] == "n1")
+        wait_until(lambda: where(plane)["p"] == "n1")
         plane.kill_scheduler()
         assert "not-to-be-seen" not in (plane.folder / "kube-scheduler.log").read_text()

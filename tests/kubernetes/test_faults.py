@@ -20,13 +20,14 @@ from cerebrum.executors.kubernetes.access import load_access
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.leader import LeaderElection
 from tests.kubernetes.agents import Agent, all_bound, nodes_of, persistently, running
-from tests.kubernetes.api import Api, wait_until
+from tests.kubernetes.api import Api
 from tests.kubernetes.conftest import programs_for
 from tests.kubernetes.judge import entries, judge
 from tests.kubernetes.objects import node, pod, priority_class
 from tests.kubernetes.plane import ControlPlane
 from tests.kubernetes.test_scheduling import scheduling, until
 from tests.kubernetes.volume_controller import VolumeController, volume
+from tests.waiting import wait_until
 
 OURS = "cerebrum"
 NODES, CPU, POD_MILLI = 6, 16, 500

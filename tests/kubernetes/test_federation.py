@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cerebrum.services.wire import TERMINAL
-from tests.kubernetes.api import wait_until
 from tests.kubernetes.conftest import OWN_CLUSTER, programs_for
 from tests.kubernetes.federation import Federation, KubernetesCluster
 from tests.kubernetes.objects import pod
+from tests.waiting import wait_until
 
 SIZES = {"east": ("2x4000m,8Gi",), "west": ("3x2000m,4Gi",)}
 TASKS = 20

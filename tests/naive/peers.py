@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import heapq
-
 from cerebrum.model.cluster import Node
 from cerebrum.model.events import Refusal
 from cerebrum.model.tasks import Task
-from tests.naive.scheduler import Room, gang
+from tests.naive import scheduler
 
 Running = list[tuple[Task, int]]
 
@@ -123,61 +121,32 @@ def exclusive(task, running):
 
 def run(story, discipline="skip") -> list[tuple]:
     """As `scheduler.run`, with rules about other tasks: after each bind, from the head again."""
-    tasks, nodes = list(story.tasks), list(story.cluster.nodes)
-    rooms = [Room(node, row) for row, node in enumerate(nodes)]
-    arrivals = sorted(range(len(tasks)), key=lambda i: (tasks[i].submit_s, i))
-    ends: list[tuple[float, int]] = []
-    queue: list[int] = []
-    where: dict[int, tuple[Room, list[int]]] = {}
-    begun: set[int] = set()
-    log: list[tuple] = []
-    while arrivals or ends:
-        now = min([tasks[i].submit_s for i in arrivals[:1]] + [e[0] for e in ends[:1]])
-        while ends and ends[0][0] == now:
-            _, i = heapq.heappop(ends)
-            room, gpus = where.pop(i)
-            room.add(tasks[i], gpus, +1)
-            log.append((now, "finished", i, room.row, tuple(gpus)))
-        while arrivals and tasks[arrivals[0]].submit_s == now:
-            queue.append(arrivals.pop(0))
-        queue.sort(key=lambda i: (-tasks[i].priority, tasks[i].submit_s, i))
-        while True:
-            placed = _first(story, tasks, nodes, rooms, queue, where, begun, log, now, discipline)
-            if not placed:
-                break
-            for j, room, gpus in placed:
-                queue.remove(j)
-                begun.add(j)
-                where[j] = (room, gpus)
-                log.append((now, "bound", j, room.row, tuple(gpus)))
-                if tasks[j].duration_s < float("inf"):
-                    heapq.heappush(ends, (now + tasks[j].duration_s / room.node.speed, j))
-    return log
+    return scheduler.run(story, discipline, decide)
 
 
-def _first(story, tasks, nodes, rooms, queue, where, begun, log, now, discipline):
+def decide(world, discipline):
+    while placed := _first(world, discipline):
+        world.bind(placed)
+
+
+def _first(world, discipline):
     """The first task or gang of the queue that can start, with its nodes."""
-    for i in list(queue):
-        members = gang(story, tasks, i, queue, begun)
-        if members is None:
-            if discipline == "block":
-                return None
-            continue
-        placed = _place_all(tasks, nodes, rooms, members, where)
-        if placed:
+    for i in list(world.queue):
+        members = scheduler.gang(world.story, world.tasks, i, world.queue, world.begun)
+        if members and (placed := _place_all(world, members)):
             return placed
-        if discipline == "reject":
-            queue.remove(i)
-            log.append((now, "rejected", i, -1, ()))
         if discipline == "block":
             return None
+        if discipline == "reject" and members:
+            world.reject(i)
     return None
 
 
-def _place_all(tasks, nodes, rooms, members, where):
+def _place_all(world, members):
     """Nodes for all members one after the other, each seeing those before it; or None."""
-    placed = []
-    running = [(tasks[j], room.row) for j, (room, _) in where.items()]
+    placed, tasks, rooms = [], world.tasks, world.rooms
+    nodes = [room.node for room in rooms]
+    running = [(tasks[j], room.row) for j, (room, _) in world.where.items()]
     for i in members:
         fitting = [
             room

@@ -7,6 +7,7 @@ the documentation, not from the engine.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cerebrum.model.cluster import Node
@@ -59,58 +60,81 @@ class Room:
             self.gpus[g] += sign * r.gpu_milli
 
 
-def run(story: Scenario, discipline: str = "skip") -> list[tuple]:
+@dataclass
+class World:
+    """One moment. `where` has the rooms and GPUs of what runs, `begun` whatever ever ran."""
+
+    story: Scenario
+    tasks: list[Task]
+    rooms: list[Room]
+    now: float = 0.0
+    queue: list[int] = field(default_factory=list)
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    where: dict[int, tuple[Room, list[int]]] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
+    log: list[tuple] = field(default_factory=list)
+
+    def bind(self, placed: list[tuple[int, Room, list[int]]]) -> None:
+        """Start tasks whose room is taken already."""
+        for i, room, gpus in placed:
+            self.queue.remove(i)
+            self.begun.add(i)
+            self.where[i] = (room, gpus)
+            self.log.append((self.now, "bound", i, room.row, tuple(gpus)))
+            if self.tasks[i].duration_s < float("inf"):
+                end = self.now + self.tasks[i].duration_s / room.node.speed
+                heapq.heappush(self.ends, (end, i))
+
+    def reject(self, i: int) -> None:
+        self.queue.remove(i)
+        self.log.append((self.now, "rejected", i, -1, ()))
+
+    def finish(self) -> None:
+        """What ends at this moment gives its room back."""
+        while self.ends and self.ends[0][0] == self.now:
+            _, i = heapq.heappop(self.ends)
+            room, gpus = self.where.pop(i)
+            room.add(self.tasks[i], gpus, +1)
+            self.log.append((self.now, "finished", i, room.row, tuple(gpus)))
+
+
+Decide = Callable[[World, str], None]
+
+
+def decide(world: World, discipline: str) -> None:
+    """Walk the queue once; every bind shrinks room, so no second look is needed."""
+    for i in list(world.queue):
+        if i not in world.queue:
+            continue
+        members = gang(world.story, world.tasks, i, world.queue, world.begun)
+        placed = place_all(world.tasks, world.rooms, members) if members else None
+        if placed is not None:
+            world.bind(placed)
+            continue
+        if discipline == "block":
+            return
+        if discipline == "reject" and members:
+            world.reject(i)
+
+
+def run(story: Scenario, discipline: str = "skip", decide: Decide = decide) -> list[tuple]:
     """(time, kind, task index, row, GPU tuple) of every bind, end and rejection, in order.
 
     Scores by least CPU left after placement, first row on ties.
     """
     tasks = list(story.tasks)
     rooms = [Room(node, row) for row, node in enumerate(story.cluster.nodes)]
+    world = World(story, tasks, rooms)
     arrivals = sorted(range(len(tasks)), key=lambda i: (tasks[i].submit_s, i))
-    ends: list[tuple[float, int]] = []
-    queue: list[int] = []
-    where: dict[int, tuple[Room, list[int]]] = {}
-    begun: set[int] = set()
-    log: list[tuple] = []
-    while arrivals or ends:
-        now = min([tasks[i].submit_s for i in arrivals[:1]] + [e[0] for e in ends[:1]])
-        while ends and ends[0][0] == now:
-            _, i = heapq.heappop(ends)
-            room, gpus = where.pop(i)
-            room.add(tasks[i], gpus, +1)
-            log.append((now, "finished", i, room.row, tuple(gpus)))
-        while arrivals and tasks[arrivals[0]].submit_s == now:
-            queue.append(arrivals.pop(0))
-        queue.sort(key=lambda i: (-tasks[i].priority, tasks[i].submit_s, i))
-        decide(story, tasks, rooms, queue, where, begun, ends, log, now, discipline)
-    return log
-
-
-def decide(story, tasks, rooms, queue, where, begun, ends, log, now, discipline):
-    """Walk the queue once; every bind shrinks room, so no second look is needed."""
-    for i in list(queue):
-        if i not in queue:
-            continue
-        members = gang(story, tasks, i, queue, begun)
-        if members is None:
-            if discipline == "block":
-                return
-            continue
-        placed = place_all(tasks, rooms, members)
-        if placed is None:
-            if discipline == "reject":
-                queue.remove(i)
-                log.append((now, "rejected", i, -1, ()))
-            if discipline == "block":
-                return
-            continue
-        for j, room, gpus in placed:
-            queue.remove(j)
-            begun.add(j)
-            where[j] = (room, gpus)
-            log.append((now, "bound", j, room.row, tuple(gpus)))
-            if tasks[j].duration_s < float("inf"):
-                heapq.heappush(ends, (now + tasks[j].duration_s / room.node.speed, j))
+    while arrivals or world.ends:
+        next_s = [tasks[i].submit_s for i in arrivals[:1]] + [end for end, _ in world.ends[:1]]
+        world.now = min(next_s)
+        world.finish()
+        while arrivals and tasks[arrivals[0]].submit_s == world.now:
+            world.queue.append(arrivals.pop(0))
+        world.queue.sort(key=lambda i: (-tasks[i].priority, tasks[i].submit_s, i))
+        decide(world, discipline)
+    return world.log
 
 
 def gang(story, tasks, i, queue, begun):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, cast
 
@@ -18,6 +15,7 @@ from cerebrum.executors.kubernetes.client import (
     api_error,
 )
 from cerebrum.executors.kubernetes.metadata import Metadata, T
+from cerebrum.model.garbage import paused_gc
 
 
 class Undecodable(Unreachable):
@@ -92,7 +90,7 @@ class Reader(Generic[T]):
     def page(self, body: bytes) -> Page[T]:
         """In one call; object by object where that fails. Raises `Undecodable` if it is no list."""
         try:
-            with _no_collection():
+            with paused_gc():
                 page = self._page.decode(body)
             return _page(page.metadata, page.items or [], [])
         except UNDECODABLE:
@@ -145,19 +143,6 @@ class Reader(Generic[T]):
 def key_of(who: Metadata | _Identity) -> str:
     """`namespace/name`, or `name`."""
     return f"{who.namespace}/{who.name}" if who.namespace else who.name
-
-
-@contextmanager
-def _no_collection() -> Generator[None, None, None]:
-    """Thousands of objects come into being and none goes: looking for garbage among them takes as
-    long as decoding. Nothing else runs meanwhile."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _page(meta: ListMeta, items: list[T], unreadable: list[Unreadable]) -> Page[T]:

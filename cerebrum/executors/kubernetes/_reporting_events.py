@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
+from cerebrum.executors.kubernetes.times import micro_time
 
 _NOTE_BYTES = 1024
 """What the API server takes of an event's note."""
@@ -102,16 +103,6 @@ class EventWriter:
         series = {"count": known.count, "lastObservedTime": micro_time(now_s)}
         body = msgspec.json.encode({"series": series})
         return Write("PATCH", known.path, body, "application/strategic-merge-patch+json")
-
-
-def micro_time(unix_s: float) -> str:
-    """Kubernetes' MicroTime."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def second_time(unix_s: float) -> str:
-    """Kubernetes' Time: whole seconds."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def cut(text: str, size: int) -> str:

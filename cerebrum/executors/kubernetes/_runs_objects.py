@@ -139,11 +139,6 @@ class Mark(msgspec.Struct):
     reason: str
 
 
-def unix_s(text: str | None) -> float | None:
-    """Seconds of a timestamp in RFC 3339; None without one."""
-    return None if not text else datetime.fromisoformat(text).timestamp()
-
-
 def is_pod_name(text: str) -> bool:
     """Whether a run id can name a pod (a DNS label: then it can be a host name and a label too)."""
     return _DNS_LABEL.fullmatch(text) is not None

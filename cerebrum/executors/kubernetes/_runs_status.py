@@ -21,8 +21,8 @@ from cerebrum.executors.kubernetes._runs_objects import (
     Mark,
     RunPod,
     Terminated,
-    unix_s,
 )
+from cerebrum.executors.kubernetes.times import unix_s
 from cerebrum.model.runs import RunPhase, RunStatus
 
 FENCED = "fenced"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,6 +17,7 @@ from cerebrum.executors.kubernetes.informer import Change
 from cerebrum.executors.kubernetes.mirror import Mirror
 from cerebrum.executors.kubernetes.preemption import Budget
 from cerebrum.executors.kubernetes.recorded import RecordedEngine
+from cerebrum.executors.kubernetes.times import unix_s_or_zero
 from cerebrum.executors.kubernetes.watching import Watching
 from cerebrum.kube import objects
 from cerebrum.kube.fields import Fields
@@ -96,7 +96,7 @@ class Intake:
             preempts=said.may_preempt,
             group=said.group,
             labels=said.labels,
-            created_s=_unix_s(meta.creation_timestamp),
+            created_s=unix_s_or_zero(meta.creation_timestamp),
             gpus=said.gpus,
             nominated=pod.status.nominated_node_name,
             volumes=said.volumes,
@@ -279,12 +279,3 @@ def _plain(item: Any) -> dict[str, Any]:
 
 def _pairs(item: objects.Namespace) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((item.metadata.labels or {}).items()))
-
-
-def _unix_s(text: str | None) -> float:
-    if not text:
-        return 0.0
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

@@ -23,17 +23,6 @@ class Histogram:
         self.sum_s += seconds
         self.count += 1
 
-    def quantile_s(self, q: float) -> float:
-        """An upper bound of the quantile; NaN without any."""
-        wanted, seen = q * self.count, 0
-        if not self.count:
-            return float("nan")
-        for bound, number in zip((*self.bounds_s, float("inf")), self.counts, strict=True):
-            seen += number
-            if seen >= wanted:
-                return bound
-        return float("inf")
-
 
 @dataclass(slots=True)
 class Counters:

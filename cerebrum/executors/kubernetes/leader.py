@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +27,7 @@ import structlog
 
 from cerebrum.executors.kubernetes.client import UNDECODABLE, ApiError, Unreachable
 from cerebrum.executors.kubernetes.metadata import Metadata
+from cerebrum.executors.kubernetes.times import micro_time
 from cerebrum.model.errors import ConfigError
 
 LONGEST_LEASE_S = 3600
@@ -232,7 +232,7 @@ class LeaderElection:
         return spec.holderIdentity == self.identity and spec.renewTime in self._written
 
     async def _write(self, seen: _Seen | None, timeout_s: float) -> bool:
-        began_s, now = self._clock(), self._now_text()
+        began_s, now = self._clock(), micro_time(self._unix_s())
         lease = self._next(seen, now)
         self._written.append(now)
         if seen is None:
@@ -264,7 +264,8 @@ class LeaderElection:
         held, seen, self._until_s = self.is_leader, self._seen, -math.inf
         if not held or seen is None:
             return
-        free = self._spec(seen.lease.spec.acquireTime or "", self._now_text(), self.transitions)
+        now = micro_time(self._unix_s())
+        free = self._spec(seen.lease.spec.acquireTime or "", now, self.transitions)
         free.holderIdentity, free.leaseDurationSeconds = "", 1
         with contextlib.suppress(ApiError, Unreachable, TimeoutError, *UNDECODABLE):
             async with asyncio.timeout(self._retry_s):
@@ -286,10 +287,6 @@ class LeaderElection:
         return await self._client.request(
             method, path, body=lease, timeout_s=timeout_s, limited=False, attempts=1
         )
-
-    def _now_text(self) -> str:
-        now = datetime.fromtimestamp(self._unix_s(), UTC)
-        return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def _done(on_started: Callable[[], Awaitable[None]]) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from cerebrum.executors.kubernetes._reporting_events import second_time
 from cerebrum.executors.kubernetes.binder import Api
 from cerebrum.executors.kubernetes.client import ApiError, Unreachable
 from cerebrum.executors.kubernetes.counters import Counters
 from cerebrum.executors.kubernetes.facts import PodFacts
 from cerebrum.executors.kubernetes.mirror import Held, Mirror, Phase
 from cerebrum.executors.kubernetes.reporting import Reporter
+from cerebrum.executors.kubernetes.times import second_time
 
 _log = structlog.get_logger(__name__)
 _TRIES = 5

@@ -18,11 +18,11 @@ from cerebrum.executors.kubernetes._reporting_events import (
     Subject,
     Write,
     cut,
-    second_time,
 )
 from cerebrum.executors.kubernetes.binder import Api
 from cerebrum.executors.kubernetes.client import ApiError, Unreachable
 from cerebrum.executors.kubernetes.facts import PodFacts
+from cerebrum.executors.kubernetes.times import second_time
 
 Status = dict[str, Any]
 _STRATEGIC = "application/strategic-merge-patch+json"

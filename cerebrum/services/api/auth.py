@@ -81,11 +81,11 @@ class TokenBook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A token whose secret somebody else made."""
+    """A token and its secret, which no log shows."""
 
     name: str
     scope: Scope
-    secret: str
+    secret: str = field(repr=False)
     tenant: str = ""
     cluster: str = ""
 
@@ -124,31 +124,19 @@ class Tokens:
 
     async def create(self, name: str, scope: Scope, tenant: str = "", cluster: str = "") -> str:
         """A new token; the only time it is ever seen. Raises `ConfigError`."""
-        _check_binding(name, scope, tenant, cluster)
-        secret = PREFIX + secrets.token_urlsafe(32)
-        row = {
-            "hash": hashed(secret), "name": name, "scopes": scope.value, "tenant": tenant,
-            "cluster": cluster, "created_unix_s": self.clock.unix_s(),
-        }  # fmt: skip
+        given = Given(name, scope, PREFIX + secrets.token_urlsafe(32), tenant, cluster)
+        row = _row(given, self.clock.unix_s())
         await self.store.write(lambda connection: _insert(connection, row))
         self.forget()
-        return secret
+        return given.secret
 
     async def adopt(self, prefix: str, given: Sequence[Given]) -> None:
         """Of the tokens called `prefix...`, make these valid and revoke all others.
 
         One that was revoked before stays revoked. Raises `ConfigError`.
         """
-        for token in given:
-            _check_binding(token.name, token.scope, token.tenant, token.cluster)
         now = self.clock.unix_s()
-        rows = [
-            {
-                "hash": hashed(token.secret), "name": token.name, "scopes": token.scope.value,
-                "tenant": token.tenant, "cluster": token.cluster, "created_unix_s": now,
-            }
-            for token in given
-        ]  # fmt: skip
+        rows = [_row(token, now) for token in given]
         await self.store.write(lambda connection: _adopt(connection, prefix, rows, now))
         self.forget()
 
@@ -182,16 +170,26 @@ def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_binding(name: str, scope: Scope, tenant: str, cluster: str) -> None:
+def _row(given: Given, now_unix_s: float) -> dict[str, Any]:
+    """What is stored of a token, never its secret; `ConfigError` if it makes no sense."""
+    _check_binding(given)
+    return {
+        "hash": hashed(given.secret), "name": given.name, "scopes": given.scope.value,
+        "tenant": given.tenant, "cluster": given.cluster, "created_unix_s": now_unix_s,
+    }  # fmt: skip
+
+
+def _check_binding(given: Given) -> None:
+    name, scope = given.name, given.scope
     if not name or not name.isprintable() or len(name) > 100:
         raise ConfigError("expected 1 to 100 printable characters").at(field="name")
-    if scope is Scope.AGENT and not cluster:
+    if scope is Scope.AGENT and not given.cluster:
         raise ConfigError("an agent's token belongs to one cluster").at(field="cluster")
-    if scope is not Scope.AGENT and cluster:
+    if scope is not Scope.AGENT and given.cluster:
         raise ConfigError("only an agent's token has a cluster").at(field="cluster")
-    if scope is Scope.SUBMITTER and not tenant:
+    if scope is Scope.SUBMITTER and not given.tenant:
         raise ConfigError("a submitter's token belongs to one tenant").at(field="tenant")
-    if scope in (Scope.OPERATOR, Scope.AGENT) and tenant:
+    if scope in (Scope.OPERATOR, Scope.AGENT) and given.tenant:
         raise ConfigError(f"a token of scope {scope} has no tenant").at(field="tenant")
 
 

@@ -35,6 +35,7 @@ from cerebrum.services.crashpoints import client_with_crash_points
 if TYPE_CHECKING:
     from cerebrum.executors.kubernetes.access import Access
     from cerebrum.executors.kubernetes.client import Client
+    from cerebrum.executors.kubernetes.counters import Counters
     from cerebrum.executors.kubernetes.leader import LeaderElection
     from cerebrum.executors.kubernetes.runs import KubernetesRuns
     from cerebrum.executors.kubernetes.scheduler import PodScheduler
@@ -173,10 +174,9 @@ class SchedulerMetrics(Collector):
             yield from _compared(self._cluster.scheduler.shadow)
 
 
-def _families(counters: object) -> Iterable[Metric]:
-    from cerebrum.executors.kubernetes.counters import Counters, Histogram
+def _families(counters: Counters) -> Iterable[Metric]:
+    from cerebrum.executors.kubernetes.counters import Histogram
 
-    assert isinstance(counters, Counters)
     for one in fields(counters):
         value: object = getattr(counters, one.name)
         name, about = f"cerebrum_scheduler_{one.name}", f"Pod scheduler: {one.name}."

@@ -17,6 +17,14 @@ def running(api: FakeApi, name: str, node: str, priority: int = 0, **more: Any) 
                    metadata={"labels": labels}, status={"phase": "Running"})  # fmt: skip
 
 
+def protect(api: FakeApi, app: str) -> None:
+    """A budget that allows no disruption of these pods."""
+    api.put("/apis/policy/v1/poddisruptionbudgets", {
+        "metadata": {"name": "b", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": app}}},
+        "status": {"disruptionsAllowed": 0}})  # fmt: skip
+
+
 def test_the_least_important_pods_go_and_the_room_is_kept_until_they_are_gone() -> None:
     async def story(api: FakeApi) -> None:
         api.ends_at_once = False
@@ -60,10 +68,7 @@ def test_a_pod_that_must_not_preempt_waits() -> None:
 
 def test_a_pod_that_a_budget_protects_goes_last() -> None:
     async def story(api: FakeApi) -> None:
-        api.put("/apis/policy/v1/poddisruptionbudgets", {
-            "metadata": {"name": "b", "namespace": "default"},
-            "spec": {"selector": {"matchLabels": {"app": "db"}}},
-            "status": {"disruptionsAllowed": 0}})  # fmt: skip
+        protect(api, "db")
         api.node("n1", cpu="2")
         api.node("n2", cpu="2")
         running(api, "db", "n1", 1, labels={"app": "db"})
@@ -78,10 +83,7 @@ def test_a_pod_that_a_budget_protects_goes_last() -> None:
 
 def test_on_one_node_too_the_protected_pod_stays_though_it_matters_less() -> None:
     async def story(api: FakeApi) -> None:
-        api.put("/apis/policy/v1/poddisruptionbudgets", {
-            "metadata": {"name": "b", "namespace": "default"},
-            "spec": {"selector": {"matchLabels": {"app": "db"}}},
-            "status": {"disruptionsAllowed": 0}})  # fmt: skip
+        protect(api, "db")
         api.node("n1", cpu="4")
         running(api, "db", "n1", 1, labels={"app": "db"})
         running(api, "web", "n1", 2, labels={"app": "web"})

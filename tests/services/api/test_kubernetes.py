@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,7 @@ from cerebrum.model.errors import InputError
 from cerebrum.services.api.kubernetes import KubernetesCluster
 from cerebrum.services.api.settings import LcaSettings, load
 from tests.executors.kubernetes.fake_runs_api import FakeApi
-
-LIMIT_S = 90.0
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
-    return value
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -71,16 +61,16 @@ def test_an_agent_runs_a_workflow_as_pods_and_shows_its_cluster(
     )  # fmt: skip
     try:
         with httpx.Client(base_url=server.url, timeout=30) as http:
-            until(lambda: http.get("/readyz").status_code == 200)
+            wait_until(lambda: http.get("/readyz").status_code == 200)
             nodes = http.get("/api/v1/snapshot").json()["nodes"]
             assert [(n["name"], n["cpu_milli"]) for n in nodes] == [("n1", 2000)]
             assert http.post("/schedule_subgraph", json=SPEC).status_code == 200
-            until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
+            wait_until(lambda: http.get("/api/v1/snapshot").json()["counts"]["succeeded"] == 2)
             pods = api.pods()
             assert {pod["metadata"]["namespace"] for pod in pods} == {"batch"}
             assert all(pod["spec"]["nodeName"] == "n1" for pod in pods)
             api.put("nodes", "n2", status=offered("4"))
-            until(lambda: len(http.get("/api/v1/snapshot").json()["nodes"]) == 2)
+            wait_until(lambda: len(http.get("/api/v1/snapshot").json()["nodes"]) == 2)
             metrics = http.get("/metrics").text
             assert "cerebrum_kubernetes_stale_seconds" in metrics
             assert "cerebrum_agent_nodes 2.0" in metrics

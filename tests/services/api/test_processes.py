@@ -20,16 +20,7 @@ from cerebrum.services import wire
 from cerebrum.services.client import CerebrumClient, HttpController
 from cerebrum.services.errors import Refused, Unreachable
 from tests.services.api.worlds import HELLO, IDENTITY
-
-LIMIT_S = 90.0
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
-    return value
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -58,7 +49,7 @@ def test_a_workflow_runs_and_its_output_comes_back(
     with CerebrumClient(gcc.url) as client:
         id = client.submit(spec, key="once")["id"]
         assert client.submit(spec, key="once")["id"] == id
-        workflow = until(lambda: _ended(client, id))
+        workflow = wait_until(lambda: _ended(client, id))
         assert (workflow["state"], workflow["succeeded"], workflow["failed"]) == ("failed", 1, 1)
         assert client.logs(f"{id}/a") == b"out of a\n"
         kinds = [event["kind"] for event in client.events(workflow=id)]
@@ -164,7 +155,7 @@ def test_a_network_address_needs_a_token_and_tls_is_spoken(
     )  # fmt: skip
     url = f"https://localhost:{gcc.url.rpartition(':')[2]}"
     with CerebrumClient(url, created.stdout.strip(), ca=cert) as client:
-        until(lambda: client.ready()["leader"])
+        wait_until(lambda: client.ready()["leader"])
         assert client.submit(HELLO)["tasks"] == 2
     with CerebrumClient(url, ca=cert) as client, pytest.raises(Refused, match="token"):
         list(client.workflows())

@@ -150,6 +150,18 @@ class Rig:
         asked = {"tenant": "t", "key": None, "body_hash": "h"} | more
         return (await self.controller.submit(spec, **asked)).workflow_id
 
+    async def agent(self, cluster: str, *args: Any, **more: Any) -> Agent:
+        """An agent that is registered."""
+        agent = Agent(self, cluster, *args, **more)
+        await agent.register()
+        return agent
+
+    async def planned(self, spec: wire.WorkflowSpec, **more: Any) -> str:
+        """Submitted, cut and assigned: its id."""
+        workflow = await self.submit(spec, **more)
+        await self.plan()
+        return workflow
+
     async def plan(self) -> None:
         while await self.controller.plan_once():
             pass

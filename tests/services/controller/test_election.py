@@ -10,7 +10,7 @@ from sqlalchemy import update
 from cerebrum.services import wire
 from cerebrum.services.errors import LeadershipLost, Refused
 from cerebrum.services.store import schema as db
-from tests.services.controller.rig import Agent, Rig, job, settle, story
+from tests.services.controller.rig import Rig, job, settle, story
 
 
 def test_a_standby_waits_a_whole_ttl_and_sends_people_to_the_leader():
@@ -54,8 +54,7 @@ def _register() -> wire.Register:
 
 def test_a_leader_without_renewal_answers_nothing_even_before_anyone_took_over():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         await rig.clock.advance(4.5)  # more than 2/3 of the ttl
         with pytest.raises(LeadershipLost):
             await agent.poll()
@@ -99,8 +98,7 @@ def test_a_running_controller_plans_watches_and_renews_by_itself():
         rig.controller = rig.new_controller()
         running = asyncio.ensure_future(rig.controller.run())
         await rig.clock.advance(1.0)
-        agent = Agent(rig, "a")
-        await agent.register()
+        await rig.agent("a")
         news = asyncio.ensure_future(rig.controller.wait_events(4, 30.0))
         workflow = await rig.submit(job("x"))
         await settle()
@@ -120,8 +118,7 @@ def test_a_running_controller_plans_watches_and_renews_by_itself():
 
 def test_an_agent_that_heard_of_a_later_leader_is_not_served_by_this_one():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         message = _register().model_copy(update={"identity": agent.identity, "epoch": 2**53})
         with pytest.raises(Refused) as refused:
             await rig.controller.register(message)

@@ -7,10 +7,8 @@ from tests.services.controller.rig import Agent, Rig, chain, job, story
 
 def test_what_is_to_be_cancelled_is_not_given_out_again_when_its_predecessor_moves():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(chain("x", "y"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(chain("x", "y"))
         await agent.take()
         await rig.controller.cancel_task(f"{workflow}/y")
         # The agent was cut off from us and has ended x behind its fence.
@@ -26,16 +24,12 @@ def test_what_is_to_be_cancelled_is_not_given_out_again_when_its_predecessor_mov
 
 def test_what_a_replaced_agent_keeps_for_ever_takes_no_place_of_the_next_one():
     async def tell(rig: Rig) -> None:
-        first = Agent(rig, "a")
-        await first.register()
-        kept = await rig.submit(job("x", "y", on_cluster_lost="never"))
-        await rig.plan()
+        first = await rig.agent("a")
+        kept = await rig.planned(job("x", "y", on_cluster_lost="never"))
         assert len(await first.take()) == 2
         await rig.pass_time(13)  # its disk is lost, and with it what it held
-        second = Agent(rig, "a", identity="another-identity-of-a")
-        await second.register()
-        workflow = await rig.submit(job("z"))
-        await rig.plan()
+        second = await rig.agent("a", identity="another-identity-of-a")
+        workflow = await rig.planned(job("z"))
         assert [task.uid for task in await second.take()] == [f"{workflow}/z"]
         assert rig.states(kept) == {"x": "held", "y": "held"}
         await rig.restart()  # and after a restart it is still known who had what
@@ -93,8 +87,7 @@ def test_the_late_result_of_a_lost_cluster_ends_a_task_that_waits_for_another():
         agent, others = Agent(rig, "a"), [Agent(rig, name, cpu_milli=100) for name in "bc"]
         for one in (agent, *others):
             await one.register()
-        workflow = await rig.submit(job("x", on_cluster_lost="replace"))
-        await rig.plan()
+        workflow = await rig.planned(job("x", on_cluster_lost="replace"))
         await agent.take()
         await rig.pass_time(15, others)
         assert rig.states(workflow) == {"x": "pending"}
@@ -113,8 +106,7 @@ def test_what_began_behind_a_result_that_came_twice_is_not_taken_back_while_it_r
         third = Agent(rig, "c", cpu_milli=100)
         await one.register()
         await third.register()
-        workflow = await rig.submit(chain("x", "y", "z", on_cluster_lost="replace"))
-        await rig.plan()
+        workflow = await rig.planned(chain("x", "y", "z", on_cluster_lost="replace"))
         await one.take()
         await two.register()
         await rig.pass_time(14, [two, third])

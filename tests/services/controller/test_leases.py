@@ -23,8 +23,7 @@ async def three(rig: Rig) -> list[Agent]:
 
 async def running(rig: Rig, agents: list[Agent], spec: wire.WorkflowSpec) -> tuple[str, Agent]:
     """The workflow's tasks are held by one agent."""
-    workflow = await rig.submit(spec)
-    await rig.plan()
+    workflow = await rig.planned(spec)
     taken = {agent.cluster: await agent.take() for agent in agents}
     (holder,) = [agent for agent in agents if taken[agent.cluster]]
     return workflow, holder
@@ -203,11 +202,9 @@ def test_a_drained_cluster_ends_what_it_holds_and_gets_nothing_new():
     async def tell(rig: Rig) -> None:
         one, two = Agent(rig, "a"), Agent(rig, "b")
         await one.register()
-        workflow = await rig.submit(job("x"))
-        await rig.plan()
+        workflow = await rig.planned(job("x"))
         await one.take()
-        waiting = await rig.submit(job("y"))
-        await rig.plan()
+        waiting = await rig.planned(job("y"))
         await rig.controller.drain_cluster("a")
         await two.register()
         await rig.plan()

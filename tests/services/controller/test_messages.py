@@ -12,10 +12,8 @@ from tests.services.controller.rig import Agent, Rig, chain, job, settle, story
 
 
 async def held(rig: Rig, spec: wire.WorkflowSpec) -> tuple[Agent, str, wire.Offer]:
-    agent = Agent(rig, "a")
-    await agent.register()
-    workflow = await rig.submit(spec)
-    await rig.plan()
+    agent = await rig.agent("a")
+    workflow = await rig.planned(spec)
     await agent.take()
     (offer,) = agent.offers.values()
     return agent, workflow, offer
@@ -23,10 +21,8 @@ async def held(rig: Rig, spec: wire.WorkflowSpec) -> tuple[Agent, str, wire.Offe
 
 def test_an_offer_is_repeated_until_acked_and_a_lost_confirmation_can_be_asked_for_again():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(job("x"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(job("x"))
         (offer,) = (await agent.poll()).offers
         assert (await agent.poll()).offers == [offer]
         assert rig.states(workflow) == {"x": "offered"}
@@ -40,10 +36,8 @@ def test_an_offer_is_repeated_until_acked_and_a_lost_confirmation_can_be_asked_f
 
 def test_an_offer_withdrawn_before_its_ack_is_dropped_and_offered_under_the_next_generation():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(job("x"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(job("x"))
         (offer,) = (await agent.poll()).offers
         await rig.controller.drain_cluster("a")
         await rig.controller.uncordon_cluster("a")
@@ -59,10 +53,8 @@ def test_an_offer_withdrawn_before_its_ack_is_dropped_and_offered_under_the_next
 
 def test_a_refused_offer_goes_to_another_cluster():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(chain("x", "y"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(chain("x", "y"))
         (offer,) = (await agent.poll()).offers
         await agent.ack(refused={offer.assignment: "no such image\0"})
         await rig.plan()
@@ -77,10 +69,8 @@ def test_a_refused_offer_goes_to_another_cluster():
 
 def test_cancelling_in_the_middle_of_an_offer_ends_the_workflow_at_once():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(chain("x", "y"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(chain("x", "y"))
         (offer,) = (await agent.poll()).offers
         assert await rig.controller.cancel_workflow(workflow, "t") == "cancelled"
         assert (await agent.ack(offer)).dropped == [offer.assignment]
@@ -144,8 +134,7 @@ def test_the_first_result_wins_whatever_its_generation_and_the_other_run_is_ende
         third = Agent(rig, "c", cpu_milli=100)
         await one.register()
         await third.register()
-        workflow = await rig.submit(chain("x", "y", on_cluster_lost="replace"))
-        await rig.plan()
+        workflow = await rig.planned(chain("x", "y", on_cluster_lost="replace"))
         await one.take()
         await two.register()
         await rig.pass_time(14, [two, third])
@@ -189,17 +178,14 @@ def test_what_an_agent_lost_with_its_disk_is_assigned_to_it_anew():
 
 def test_a_sync_that_an_ack_has_overtaken_takes_nothing_back():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        first = await rig.submit(job("x"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        first = await rig.planned(job("x"))
         await agent.take()
         late = wire.Sync(
             cluster="a", identity=agent.identity, epoch=1, acks=agent.acks,
             held={}, tasks={f"{first}/x": "running"},
         )  # fmt: skip
-        second = await rig.submit(job("y"))
-        await rig.plan()
+        second = await rig.planned(job("y"))
         await agent.take()
         assert (await rig.controller.sync(late)).drop == []
         assert rig.states(second) == {"y": "held"}
@@ -221,8 +207,7 @@ def test_a_sync_names_what_was_never_the_agents():
 def test_an_agent_that_lies_is_refused_or_ignored_and_the_rest_goes_on():
     async def tell(rig: Rig) -> None:
         agent, workflow, _ = await held(rig, job("x"))
-        liar = Agent(rig, "liar")
-        await liar.register()
+        liar = await rig.agent("liar")
         status = wire.NodeStatus(name="liar-n0", cpu_free_milli=9000, memory_free_mib=1)
         with pytest.raises(Refused, match="cpu_free_milli 9000") as refused:
             await liar.poll(nodes=[status])
@@ -248,10 +233,8 @@ def test_an_agent_that_lies_is_refused_or_ignored_and_the_rest_goes_on():
 
 def test_a_result_for_what_was_offered_but_never_confirmed_is_not_believed():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(job("x"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(job("x"))
         await agent.poll()
         await agent.report(agent.says(f"{workflow}/x", "succeeded"))
         assert rig.states(workflow) == {"x": "offered"}
@@ -272,11 +255,9 @@ def test_the_window_bounds_what_a_cluster_holds_and_opens_with_each_end():
 
 def test_one_answer_is_bounded_too_and_higher_priority_goes_first():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         await rig.submit(job("x", "y", "z"))
-        urgent = await rig.submit(job("u", priority=5))
-        await rig.plan()
+        urgent = await rig.planned(job("u", priority=5))
         answer = await agent.poll()
         uids = [task.uid for offer in answer.offers for task in offer.tasks]
         assert len(uids) == 2
@@ -287,14 +268,12 @@ def test_one_answer_is_bounded_too_and_higher_priority_goes_first():
 
 def test_a_long_poll_is_answered_as_soon_as_there_is_work():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         await agent.sync({})
         waiting = asyncio.ensure_future(agent.poll(wait_s=20.0))
         await rig.clock.advance(1.0)
         assert not waiting.done()
-        await rig.submit(job("x"))
-        await rig.plan()
+        await rig.planned(job("x"))
         await settle()
         assert waiting.done()
         assert len((await waiting).offers) == 1
@@ -304,8 +283,7 @@ def test_a_long_poll_is_answered_as_soon_as_there_is_work():
 
 def test_an_idle_poll_touches_no_database_and_ends_well_within_the_lease():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         await agent.sync({})
         await agent.poll()
         writes = rig.store.writes
@@ -321,8 +299,7 @@ def test_an_idle_poll_touches_no_database_and_ends_well_within_the_lease():
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_of_unknown_outcome_is_answered_as_unknown_and_found_again(when):
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        await rig.agent("a")
         rig.store.broken = when
         with pytest.raises(StoreUnavailable):
             await rig.controller.submit(job("x"), tenant="t", key="k", body_hash="h")
@@ -372,8 +349,7 @@ def test_an_auction_is_won_by_the_highest_bid_and_without_bids_there_is_a_defaul
         await planning
         await settle()
         assert rig.task(workflow, "x").cluster == "b"
-        nobody = await rig.submit(job("x", assignment="auction"))
-        await rig.plan()
+        nobody = await rig.planned(job("x", assignment="auction"))
         await rig.clock.advance(3.0)
         assert rig.states(nobody) == {"x": "assigned"}
 

@@ -16,8 +16,7 @@ from tests.services.controller.rig import Agent, Rig, chain, job, story
 
 def test_a_chain_runs_in_one_cluster_from_submission_to_its_end():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         workflow = await rig.submit(chain("x", "y"))
         assert rig.states(workflow) == {"x": "pending", "y": "pending"}
         await rig.plan()
@@ -61,8 +60,7 @@ def test_a_task_behind_another_cluster_is_offered_only_after_the_data_is_there()
         fast = Agent(rig, "fast", cpu_milli=4000, memory_mib=1000)
         await roomy.register()
         await fast.register()
-        workflow = await rig.submit(two_sites())
-        await rig.plan()
+        workflow = await rig.planned(two_sites())
         assert [rig.task(workflow, name).cluster for name in "xyz"] == ["roomy", "fast", "roomy"]
         assert [t.uid for t in await roomy.take()] == [f"{workflow}/x"]
         assert await fast.take() == []
@@ -97,16 +95,14 @@ def test_a_submission_may_be_repeated_but_its_key_not_reused():
 
 def test_a_tenant_over_its_quota_is_told_to_come_back_until_tasks_end():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
+        agent = await rig.agent("a")
         await rig.controller.set_quota("t", 2)
         workflow = await rig.submit(job("x", "y"))
         with pytest.raises(Refused) as refused:
             await rig.submit(job("z"))
         assert refused.value.status == 429
         assert refused.value.retry_after_s
-        await rig.submit(job("z"), tenant="someone else")
-        await rig.plan()
+        await rig.planned(job("z"), tenant="someone else")
         await agent.take()
         await agent.end(f"{workflow}/x")
         await rig.submit(job("z"))
@@ -150,14 +146,12 @@ def test_a_workflow_that_makes_no_sense_is_refused_by_name_and_leaves_no_trace(s
 
 def test_what_fits_no_cluster_waits_with_a_reason_then_is_rejected_with_all_behind_it():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a", cpu_milli=2000)
-        await agent.register()
+        agent = await rig.agent("a", cpu_milli=2000)
         spec = chain("x", "huge", "z")
         huge = spec.tasks[1].model_copy(update={"cpu_milli": 4000})
         spec = spec.model_copy(update={"tasks": [spec.tasks[0], huge, spec.tasks[2]]})
         workflow = await rig.submit(spec)
-        fitting = await rig.submit(job("fits"))
-        await rig.plan()
+        fitting = await rig.planned(job("fits"))
         assert rig.workflow(workflow).state == "pending"
         assert "'huge'" in rig.workflow(workflow).reason
         assert rig.workflow(fitting).state == "running"
@@ -173,8 +167,7 @@ def test_what_fits_no_cluster_waits_with_a_reason_then_is_rejected_with_all_behi
 def test_a_node_that_comes_in_time_saves_what_fitted_nowhere():
     async def tell(rig: Rig) -> None:
         await Agent(rig, "a", cpu_milli=500).register()
-        workflow = await rig.submit(job("x"))
-        await rig.plan()
+        workflow = await rig.planned(job("x"))
         assert rig.workflow(workflow).state == "pending"
         await Agent(rig, "b", cpu_milli=1000).register()
         await rig.plan()

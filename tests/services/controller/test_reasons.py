@@ -11,8 +11,7 @@ def test_the_reason_names_backlog_and_the_next_best_and_the_policies_that_were_u
             await Agent(rig, name, cpu_milli=1000).register()
         first = await rig.submit(job("x", decomposition="whole"))
         await rig.clock.advance(1.0)
-        second = await rig.submit(job("x", assignment="spread"))
-        await rig.plan()
+        second = await rig.planned(job("x", assignment="spread"))
         row = rig.workflow(first)
         assert (row.decomposition, row.assignment) == ("whole", "cerebrum")
         row = rig.workflow(second)
@@ -32,8 +31,7 @@ def test_the_reason_names_the_data_that_is_there_and_the_only_cluster_that_fits(
         spec = chain("x", "y")
         x = spec.tasks[0].model_copy(update={"memory_mib": 8000})
         y = spec.tasks[1].model_copy(update={"cpu_milli": 4000})
-        workflow = await rig.submit(spec.model_copy(update={"tasks": [x, y]}))
-        await rig.plan()
+        workflow = await rig.planned(spec.model_copy(update={"tasks": [x, y]}))
         reasons = {task: data["reason"] for _, task, _, data in rig.events("assigned")}
         assert reasons["x"] == "cerebrum: backlog 0 s per core; only cluster that fits"
         assert "0 MB of 5 MB of inputs are there" in reasons["y"]
@@ -45,10 +43,8 @@ def test_the_reason_names_the_data_that_is_there_and_the_only_cluster_that_fits(
 
 def test_the_row_of_a_task_keeps_why_its_agent_chose_the_node():
     async def tell(rig: Rig) -> None:
-        agent = Agent(rig, "a")
-        await agent.register()
-        workflow = await rig.submit(job("x", "y"))
-        await rig.plan()
+        agent = await rig.agent("a")
+        workflow = await rig.planned(job("x", "y"))
         await agent.take()
         for name in "xy":
             uid = f"{workflow}/{name}"
