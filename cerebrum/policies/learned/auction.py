@@ -96,16 +96,17 @@ class Auction:
         if not room.any():
             return Outcome(-1, np.zeros(len(room), np.int64), _nowhere(offer))
         bids = self._bidder.bids(self.observe(offer), room)
-        row = int(award(bids, room, _rank(offer.names)))
+        row = int(award(bids, room, _rank(offer.names, bids)))
         if row < 0:
             return Outcome(row, bids, f"{int(room.sum())} nodes have room and none of them bids")
         return Outcome(row, bids)
 
 
-def _rank(names: Sequence[str]) -> NDArray[np.int64]:
-    """int64[nodes]: each name's place in name order."""
-    rank = np.empty(len(names), np.int64)
-    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+def _rank(names: Sequence[str], bids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[nodes]: the place in name order of those who bid the most; nobody asks for others."""
+    rank = np.zeros(len(names), np.int64)
+    top = np.flatnonzero(bids == bids.max()).tolist()
+    rank[sorted(top, key=names.__getitem__)] = np.arange(len(top))
     return rank
 
 
