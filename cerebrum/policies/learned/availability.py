@@ -68,4 +68,5 @@ def _size(amount: Numbers | np.float64, half: float) -> Numbers:
 
 
 def _taken(asked: float, free: Numbers) -> Numbers:
-    return np.clip(asked / np.where(free > 0, free, np.inf), 0.0, 1.0)
+    with np.errstate(over="ignore"):  # what is next to nothing is taken whole
+        return np.clip(asked / np.where(free > 0, free, np.inf), 0.0, 1.0)

@@ -53,7 +53,8 @@ def observe(
 
 def _part(amount: Numbers | np.float64, whole: Numbers) -> Numbers:
     there = np.where(whole > 0, whole, np.inf)
-    return np.clip(amount / there, -1.0, 1.0)
+    with np.errstate(over="ignore"):
+        return np.clip(amount / there, -1.0, 1.0)
 
 
 def _size(amount: Numbers | np.float64, half: float) -> Numbers:

@@ -13,6 +13,8 @@ from cerebrum.policies.learned.bidder import BIDS
 from cerebrum.policies.learned.schema import Schema
 from tests.policies.learned import made
 
+SCHEMA = availability.SCHEMA
+
 
 def drawn(schema: Schema = availability.SCHEMA, seed: int = 7, width: int = 64) -> Artefact:
     """Two layers of random weights: it has learnt nothing, and bids all sorts of things."""
