@@ -14,6 +14,9 @@ from cerebrum.model.protocols import Policy
 GROUP = "cerebrum.policies"
 """The entry point group in which other packages declare policies."""
 
+LEARNED = "learned"
+"""`learned:NAME` or `learned:FILE.safetensors`: see `cerebrum.policies.learned.serving`."""
+
 POLICIES: dict[str, str] = {
     "best-fit": "cerebrum.policies.best_fit:PROFILE",
     "dot-product": "cerebrum.policies.dot_product:PROFILE",
@@ -52,8 +55,10 @@ POLICIES: dict[str, str] = {
 
 
 def policy_names() -> list[str]:
-    """Every name `get_policy` knows: ours and those of installed packages."""
-    return sorted({*POLICIES, *installed()})
+    """Every name `get_policy` knows: ours, the models that ship, those of installed packages."""
+    from cerebrum.policies.learned.files import shipped
+
+    return sorted({*POLICIES, *(f"{LEARNED}:{name}" for name in shipped()), *installed()})
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -64,15 +69,16 @@ def installed() -> dict[str, EntryPoint]:
 def get_policy(source: Any, **options: Any) -> Policy:
     """A fresh policy.
 
-    `source` is a registered name (`fgd`, `pwr-fgd:100`, `sjf+easy`, `fgd:queue=reject`), the path
-    of a profile or KubeSchedulerConfiguration in YAML, `./mine.py:score` or `./mine.py:MyPolicy`,
-    a profile as a dict, a scorer, or an object with `decide`. Profiles take the options `gpus`,
-    `ties`, `queue` and `preempt`; other policies their own. Raises `UnknownName` with the nearest
-    name, or `ConfigError`.
+    `source` is a registered name (`fgd`, `pwr-fgd:100`, `sjf+easy`, `fgd:queue=reject`), a trained
+    model (`learned:NAME`, `learned:FILE.safetensors`), the path of a profile or
+    KubeSchedulerConfiguration in YAML, `./mine.py:score` or `./mine.py:MyPolicy`, a profile as a
+    dict, a scorer, or an object with `decide`. Profiles take the options `gpus`, `ties`, `queue`
+    and `preempt`; other policies their own. Raises `UnknownName` with the nearest name, or
+    `ConfigError`.
     """
     from cerebrum.policies.registry import make
 
     return make(source, options)
 
 
-__all__ = ["GROUP", "POLICIES", "get_policy", "installed", "policy_names"]
+__all__ = ["GROUP", "LEARNED", "POLICIES", "get_policy", "installed", "policy_names"]

@@ -12,7 +12,7 @@ from cerebrum.engine.incremental import Incremental, Weighted
 from cerebrum.model.errors import ConfigError, InputError, UnknownName
 from cerebrum.model.options import parse_options, refuse_unknown, resolve
 from cerebrum.model.protocols import Policy
-from cerebrum.policies import POLICIES, installed, loading
+from cerebrum.policies import LEARNED, POLICIES, installed, loading
 from cerebrum.policies.profile import build, load_profile, parse
 from cerebrum.policies.scorers import own_scorer
 
@@ -45,12 +45,14 @@ def _from_name(text: str, options: dict[str, Any]) -> Policy:
     if plus:
         options = {"backfill": backfill, **options}
     name, known = head.replace("_", "-").lower(), POLICIES
+    if name == LEARNED:
+        return _learned(rest, options)
     if name in known:
         found, shown = resolve(known[name]), name
     else:
         points = installed()
         if head not in points:
-            raise UnknownName("policy", head, [*known, *points])
+            raise UnknownName("policy", head, [*known, f"{LEARNED}:MODEL", *points])
         found, shown = _load_point(points[head]), head
     if colon:
         # `name:value` is for the first parameter.
@@ -58,6 +60,14 @@ def _from_name(text: str, options: dict[str, Any]) -> Policy:
         given = parse_options(rest, f"{shown}:key=value", field=shown, first=first)
         options = {**given, **options}
     return _from_object(found, shown, options)
+
+
+def _learned(rest: str, options: dict[str, Any]) -> Policy:
+    """`learned:MODEL,key=value`: what a trained model decides."""
+    from cerebrum.policies.learned.serving import learned
+
+    given = parse_options(rest, f"{LEARNED}:MODEL,key=value", field=LEARNED, first="model")
+    return _checked(learned(**{**given, **options}), LEARNED)
 
 
 def _load_point(point: Any) -> Any:

@@ -15,7 +15,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,9 +23,9 @@ from numpy.typing import NDArray
 
 from cerebrum.model.errors import ConfigError, InputError, UnknownName
 from cerebrum.policies.learned.card import Card, EvaluationRow, Observation, parse_card
+from cerebrum.policies.learned.files import SUFFIX, find, shipped
 from cerebrum.policies.learned.statistics import FIELDS, LEVELS, Statistics
 
-SUFFIX = ".safetensors"
 METADATA = "cerebrum"
 MAX_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
@@ -102,23 +101,6 @@ def write(path: str | Path, artefact: Artefact) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_bytes(data)
     partial.replace(path)
-
-
-def shipped() -> dict[str, Path]:
-    """The artefacts that come with Cerebrum, by name, in order of name."""
-    folder = Path(str(files("cerebrum.policies.learned"))) / "artefacts"
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-
-
-def find(name: str | Path) -> Path:
-    """Where a shipped name or a path to a file leads. Raises `UnknownName`, `ConfigError`."""
-    text = str(name)
-    if isinstance(name, Path) or text.endswith(SUFFIX) or "/" in text or "\\" in text:
-        return Path(text).expanduser()
-    known = shipped()
-    if text not in known:
-        raise UnknownName("model", text, known)
-    return known[text]
 
 
 def _check_weight(name: str, array: NDArray[Any]) -> None:

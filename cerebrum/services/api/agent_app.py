@@ -14,11 +14,11 @@ from cerebrum.services.agent import Agent
 from cerebrum.services.api import extender, service, shadow, views
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
-from cerebrum.services.api.controller_app import bare
 from cerebrum.services.api.kubernetes import KubernetesCluster, SchedulerMetrics
 from cerebrum.services.api.logs import LIMIT_BYTES
 from cerebrum.services.api.problems import declared
 from cerebrum.services.api.prototype import PrototypeWorkflow
+from cerebrum.services.api.shell import bare
 from cerebrum.services.api.submissions import submission
 from cerebrum.services.errors import Refused
 from cerebrum.services.telemetry import Counts, HttpMetrics, registry

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 from fastapi import APIRouter, FastAPI
 
-from cerebrum import __version__
 from cerebrum.services.api import (
     agents,
     assignments,
@@ -18,9 +17,7 @@ from cerebrum.services.api import (
     events,
     health,
     jobs,
-    openapi,
     policies,
-    problems,
     prototype,
     quotas,
     service,
@@ -28,7 +25,7 @@ from cerebrum.services.api import (
     workflows,
 )
 from cerebrum.services.api.auth import TokenBook
-from cerebrum.services.api.middleware import Surroundings
+from cerebrum.services.api.shell import bare
 from cerebrum.services.controller import Controller
 from cerebrum.services.ports import Clock, Store
 from cerebrum.services.telemetry import Counts, HttpMetrics, registry
@@ -56,19 +53,6 @@ def controller_app(
     app.state.stopping, app.state.streams = asyncio.Event(), set[Any]()
     for router in ROUTERS:
         app.include_router(router)
-    return app
-
-
-def bare(title: str, about: str, metrics: HttpMetrics, lifespan: Any = None) -> FastAPI:
-    """What both servers have: problems for errors, a limit on bodies, our own documentation."""
-    app = FastAPI(
-        title=title, version=__version__, description=about, docs_url=None, redoc_url=None,
-        lifespan=lifespan, redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-    )  # fmt: skip
-    app.add_middleware(Surroundings, metrics=metrics)
-    problems.install(app)
-    openapi.install(app)
     return app
 
 

@@ -49,6 +49,15 @@ async def docs() -> Response:
     return await run_in_threadpool(_asset, "docs.html")
 
 
+async def docs_page(tag: str) -> Response:
+    """The documentation of the operations with that tag alone."""
+    page = (await run_in_threadpool(_read, "docs.html")).decode()
+    return Response(
+        page.replace('<main id="operations">', f'<main id="operations" data-tag="{tag}">'),
+        media_type=_ASSETS["docs.html"],
+    )
+
+
 @router.get("/docs/{name}", include_in_schema=False)
 async def docs_asset(name: str) -> Response:
     """Its script and its style."""

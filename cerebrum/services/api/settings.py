@@ -116,6 +116,15 @@ class LcaSettings(ServerSettings):
     extender_open: bool = False
 
 
+class ModelsSettings(ServerSettings):
+    """A server of one learned model: its name, or the path of its file. `api_token` is what callers
+    have to show."""
+
+    port: Port = 8002
+    model: Annotated[str, Field(min_length=1, max_length=4000)]
+    api_token: SecretStr = SecretStr("")
+
+
 def load(kind: type[S], **given: Any) -> S:
     """The settings; what is None is looked up in the environment. Raises `ConfigError`."""
     try:

@@ -114,9 +114,11 @@ async function show() {
   document.getElementById("title").textContent = `${spec.info.title} ${spec.info.version}`;
   document.getElementById("about").textContent = spec.info.description || "";
   const groups = new Map();
+  const only = document.getElementById("operations").dataset.tag;
   for (const [path, methods] of Object.entries(spec.paths)) {
     for (const [method, about] of Object.entries(methods)) {
       const tag = (about.tags || ["other"])[0];
+      if (only && tag !== only) continue;
       if (!groups.has(tag)) groups.set(tag, []);
       groups.get(tag).push(operation(path, method, about));
     }

@@ -1,0 +1,34 @@
+# pyright: basic, reportPrivateImportUsage=false
+"""`availability` as a kernel over the engine's records: what a bidder for `/schedule` trains on."""
+
+from __future__ import annotations
+
+from cerebrum.engine.compiled import kernel
+from cerebrum.policies.learned.availability import CORES, GB, SCHEMA
+
+__all__ = ["SCHEMA", "availability_features"]
+
+_CORE_MILLI, _GB_MIB = 1000.0, 1024.0
+
+
+@kernel
+def _size(amount, half):
+    return amount / (amount + half) if amount > 0 else 0.0
+
+
+@kernel
+def _taken(asked, free):
+    return min(1.0, max(0.0, asked / free)) if free > 0 else 0.0
+
+
+@kernel
+def availability_features(before, after, task, typical, out):
+    """Write the observation into `out` (float32[len(SCHEMA)]); see `bid_features` for the rest."""
+    cpu, memory = task.cpu_milli / _CORE_MILLI, task.memory_mib / _GB_MIB
+    cpu_free, memory_free = before.cpu_free / _CORE_MILLI, before.memory_free / _GB_MIB
+    cpu_taken, memory_taken = _taken(cpu, cpu_free), _taken(memory, memory_free)
+    out[0], out[1] = _size(cpu_free, CORES), _size(memory_free, GB)
+    out[2], out[3] = _size(cpu, CORES), _size(memory, GB)
+    out[4], out[5] = cpu_taken, memory_taken
+    out[6], out[7] = _size(cpu_free - cpu, CORES), _size(memory_free - memory, GB)
+    out[8] = cpu_taken - memory_taken
