@@ -19,8 +19,8 @@ class Progress(NamedTuple):
     entries of attempts that failed included; `change_s` times of node events; `declined` t: FREED
     when the task was last left waiting although it fits; `nowhere` c: FREED when the class last
     fitted nowhere; `signal_s`, `signal` the carbon intensity in g/kWh from each second on; `rows`
-    (n + 1) x ROW_WIDTH: what the levels hold of a node, then work space; `levels` see `_levels`; `terms` k: what has
-    happened since the last decision; `cursor` see below; `scratch` a node record.
+    (n + 1) x ROW_WIDTH: what the levels hold of a node, then work space; `levels` see `_levels`;
+    `terms` k: what has happened since the last decision; `cursor` see below; `scratch` a node.
     """
 
     arrivals: np.ndarray

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cerebrum.engine.compiled import JIT
 from cerebrum.learn import _advance as kernels
 from cerebrum.learn._episode import Episode
+from cerebrum.learn._pool import Key, Pool
 from cerebrum.learn.encoders import Encoder, get_encoder
 from cerebrum.learn.rewards import NAMES, TERMS, Reward
 from cerebrum.learn.sources import Source
@@ -86,6 +87,8 @@ class Clusters:
         self._status = np.zeros(envs, np.int64)
         self._states, self._progresses = _handles(envs), _handles(envs)
         self._seed = seed
+        self._pool, self._keys = Pool(), [(0, 0)] * envs
+        self._episodes: list[Episode] = []
         self.reset()
 
     def _check(self, envs: int, nodes: int, passed: str, unplaceable: str) -> None:
@@ -130,6 +133,8 @@ class Clusters:
             raise ConfigError(f"expected {self.envs} seeds, got {len(given)}").at(field="seeds")
         first = [self._seed] if seeds is None else []
         self._draws = [np.random.default_rng([*first, seed]) for seed in given]
+        for env in range(len(self._episodes)):
+            self._give_back(env)
         self._episodes = [self._begin(env) for env in range(self.envs)]
         self._go_on()
         self._restart_ended()
@@ -196,14 +201,27 @@ class Clusters:
 
     def _begin(self, env: int) -> Episode:
         draw = self._draws[env]
-        source = self._sources[int(draw.integers(len(self._sources)))]
-        carbon = source.carbon
-        signal = None if carbon is None else (carbon.time_s, carbon.g_per_kwh)
-        scenario = source.scenario(int(draw.integers(source.variants)))
-        episode = Episode(scenario, self.nodes, signal)
+        place = int(draw.integers(len(self._sources)))
+        key = place, int(draw.integers(self._sources[place].variants))
+        episode = self._pool.take(key) or self._made(key)
+        self._keys[env] = key
         self._states[env], self._progresses[env] = episode.state_handle, episode.handle
         self._status[env] = kernels.GOES_ON
         return episode
+
+    def _made(self, key: Key) -> Episode:
+        source = self._sources[key[0]]
+        carbon = source.carbon
+        signal = None if carbon is None else (carbon.time_s, carbon.g_per_kwh)
+        episode = Episode(source.scenario(key[1]), self.nodes, signal)
+        if not self._options[kernels.KEEPS_LOG]:
+            episode.keep_start()
+        return episode
+
+    def _give_back(self, env: int) -> None:
+        """A log that somebody reads stays as it is; other episodes may be used again."""
+        if not self._options[kernels.KEEPS_LOG]:
+            self._pool.give(self._keys[env], self._episodes[env])
 
     def _restart_ended(self) -> None:
         for _ in range(_TRIES):
@@ -211,6 +229,7 @@ class Clusters:
             if not len(ended):
                 return
             for env in ended:
+                self._give_back(int(env))
                 self._episodes[env] = self._begin(int(env))
             self._go_on()
         raise InputError(f"{_TRIES} scenarios in a row had no task that fits on a node").at(

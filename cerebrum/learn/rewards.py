@@ -61,8 +61,7 @@ class Reward:
         for name, weight in weights.items():
             if name not in NAMES:
                 raise UnknownName("reward term", name, NAMES)
-            number = isinstance(weight, int | float) and not isinstance(weight, bool)
-            if not number or not math.isfinite(weight):
+            if isinstance(weight, bool) or not math.isfinite(weight):
                 raise ConfigError(f"expected a finite weight, got {weight!r}").at(field=name)
             self.weights[NAMES.index(name)] = weight
 

@@ -139,7 +139,7 @@ class Generated:
 
     def _rate(self, nodes: tuple[Node, ...], classes: list[TaskClass]) -> float:
         """Tasks a second that keep `load` of the scarcest resource in use."""
-        uses = []
+        uses: list[float] = []
         for name in ("cpu_milli", "memory_mib", "gpu_milli_total"):
             capacity = sum(getattr(node.capacity, name) for node in nodes)
             asked = float(np.mean([getattr(c.resources, name) for c in classes]))
@@ -156,7 +156,9 @@ def _nodes(rng: np.random.Generator, count: int, gpu_share: float) -> tuple[Node
     return tuple(
         Node(
             f"node-{i:0{width}d}",
-            Resources(1000 * int(cores[i]), 1024 * int(gib[i]), int(gpus[i]), GPU_MILLI * bool(gpus[i])),
+            Resources(
+                1000 * int(cores[i]), 1024 * int(gib[i]), int(gpus[i]), GPU_MILLI * bool(gpus[i])
+            ),
             gpu_model="gpu" if gpus[i] else "",
             power=watts,
         )
