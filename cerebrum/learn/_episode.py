@@ -11,6 +11,7 @@ from cerebrum.executors.simulated import bound_tasks
 from cerebrum.learn import _levels as levels
 from cerebrum.learn import _tables as tables
 from cerebrum.learn._advance import push_end_of
+from cerebrum.learn.sources import rows_of
 from cerebrum.model.errors import InputError
 from cerebrum.model.events import Event, EventKind
 from cerebrum.model.scenario import NodeChange, Scenario
@@ -23,11 +24,10 @@ class Episode:
 
     def __init__(self, scenario: Scenario, rows: int, signal: Any = None) -> None:
         """`rows` nodes at most, those that join included. Raises `InputError` for more."""
-        joins = sum(e.change == NodeChange.JOIN for e in scenario.node_events)
-        if len(scenario.cluster) + joins > rows:
+        if rows_of(scenario) > rows:
             raise InputError(
-                f"scenario {scenario.name!r} has {len(scenario.cluster)} nodes and {joins} that "
-                f"join: expected at most {rows} in all"
+                f"scenario {scenario.name!r} has {rows_of(scenario)} nodes, those that join "
+                f"included: expected at most {rows}"
             ).at(field="nodes")
         if any(job.gang > 1 for job in scenario.tasks.jobs):
             raise InputError(

@@ -18,7 +18,7 @@ from cerebrum.learn import _advance as kernels
 from cerebrum.learn._episode import Episode
 from cerebrum.learn._pool import Key, Pool
 from cerebrum.learn.encoders import Encoder, get_encoder
-from cerebrum.learn.rewards import NAMES, TERMS, Reward
+from cerebrum.learn.rewards import DEFAULT, NAMES, TERMS, Reward
 from cerebrum.learn.sources import Source
 from cerebrum.model.errors import ConfigError, InfeasibleDecision, InputError
 
@@ -53,7 +53,7 @@ class Clusters:
         self,
         sources: Source | Sequence[Source],
         envs: int,
-        nodes: int,
+        nodes: int | None = None,
         encoder: Encoder | str = "bid",
         reward: Reward | dict[str, float] | None = None,
         seed: int = 0,
@@ -61,13 +61,16 @@ class Clusters:
         unplaceable: Literal["wait", "reject"] = "wait",
         keep_log: bool = False,
     ) -> None:
-        """`nodes` rows at most in any scenario; `reward` weights of terms; `keep_log` for reading.
+        """`nodes` rows at most in any scenario (default: what the sources need); `reward` weights
+        of terms (default: wait and rejected, 1 each); `keep_log` keeps event logs for reading.
 
         Raises `ConfigError`, and `InputError` for a scenario that does not fit.
         """
         self._sources = list(sources) if isinstance(sources, Sequence) else [sources]
         self.encoder = get_encoder(encoder) if isinstance(encoder, str) else encoder
-        self.reward = reward if isinstance(reward, Reward) else Reward(reward or {"rejected": 1.0})
+        self.reward = reward if isinstance(reward, Reward) else Reward(reward or DEFAULT)
+        if nodes is None:
+            nodes = max((source.rows for source in self._sources), default=1)
         self._check(envs, nodes, passed, unplaceable)
         self._options = np.zeros(kernels.N_OPTIONS, np.int64)
         self._options[kernels.PASSED_IS_REJECTED] = passed == "reject"
@@ -123,6 +126,15 @@ class Clusters:
 
     # -- stepping ---------------------------------------------------------------------------
 
+    def renew(self, only: NDArray[np.bool_]) -> None:
+        """Clusters of bool[E] `only` give up their episode and begin the next one."""
+        for env in np.flatnonzero(only):
+            self._give_back(int(env))
+            self._episodes[env] = self._begin(int(env))
+        self._go_on()
+        self._restart_ended()
+        self.rewards[only], self.terms[only], self.done[only] = 0.0, 0.0, False
+
     def reset(self, seeds: NDArray[np.integer] | Sequence[int] | None = None) -> None:
         """Every cluster to the first decision of a new episode.
 
@@ -141,16 +153,24 @@ class Clusters:
         self.rewards[:], self.terms[:], self.done[:] = 0.0, 0.0, False
 
     def step(
-        self, rows: NDArray[np.integer] | Sequence[int]
+        self,
+        rows: NDArray[np.integer] | Sequence[int],
+        only: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Carry out int[E] decisions: the row to bind the task at hand to, or -1 to pass it over.
 
-        Returns (`rewards`, `done`). Raises `InfeasibleDecision`, changing nothing, for a row that
-        the mask forbids.
+        Returns (`rewards`, `done`). Where bool[E] `only` is False a cluster stays where it is and
+        earns nothing. Raises `InfeasibleDecision`, changing nothing, for a row the mask forbids.
         """
         self._rows[:] = rows
+        if only is not None:
+            self._rows[~only] = -1
         self._check_rows()
-        self._status[:] = kernels.DECIDED
+        if only is None:
+            self._status[:] = kernels.DECIDED
+        else:
+            self._status[only] = kernels.DECIDED
+            self.rewards[~only], self.terms[~only] = 0.0, 0.0
         self._go_on()
         np.equal(self._status, kernels.ENDED, out=self.done)
         if self.done.any():

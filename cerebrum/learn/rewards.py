@@ -49,6 +49,7 @@ TERMS = (
 """In the order of the kernels (`_levels`)."""
 
 NAMES = tuple(term.name for term in TERMS)
+DEFAULT = {"wait": 1.0, "rejected": 1.0}
 
 
 class Reward:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cerebrum.model.cluster import Cluster, Node, PowerModel
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.resources import GPU_MILLI, Resources
-from cerebrum.model.scenario import Scenario
+from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.tasks import TaskClass, TaskTable
 
 
@@ -51,9 +51,20 @@ class Source(Protocol):
         """Carbon intensity over the time of every scenario, where it is known."""
         ...
 
+    @property
+    def rows(self) -> int:
+        """Nodes at most in one scenario, those that join included."""
+        ...
+
     def scenario(self, number: int) -> Scenario:
         """The same one for the same number."""
         ...
+
+
+def rows_of(scenario: Scenario) -> int:
+    """Nodes that are there or join: each has a row of its own for good."""
+    joins = sum(event.change == NodeChange.JOIN for event in scenario.node_events)
+    return len(scenario.cluster) + joins
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,11 @@ class Given:
     def variants(self) -> int:
         """How many were given."""
         return len(self.scenarios)
+
+    @property
+    def rows(self) -> int:
+        """Of the largest."""
+        return max((rows_of(scenario) for scenario in self.scenarios), default=0)
 
     def scenario(self, number: int) -> Scenario:
         """The one at that place."""
@@ -83,7 +99,8 @@ class Generated:
     are log-normal with mean `mean_s` and sigma 1; arrivals are Poisson at the rate at which, if
     nothing had to wait, `load` of the scarcest resource would be in use. `endless` tasks never end:
     then they come one a second. Nodes draw 60 to 250 W idle to full a package of 32 cores, and 30
-    to 300 W a GPU.
+    to 300 W a GPU. `changes` node events fall into the time of the arrivals: a node joins, or one
+    fails, leaves, is drained or cordoned, and a quarter of the time later takes tasks again.
     """
 
     nodes: tuple[int, int] = (8, 8)
@@ -94,6 +111,7 @@ class Generated:
     classes: int = 16
     mean_s: float = 600.0
     endless: bool = False
+    changes: int = 0
     variants: int = 256
     seed: int = 0
     carbon: Carbon | None = None
@@ -103,6 +121,7 @@ class Generated:
         for name, value, most in (
             ("nodes", low, 100_000), ("nodes", high, 100_000), ("tasks", self.tasks, 10_000_000),
             ("classes", self.classes, 10_000), ("variants", self.variants, 2**31),
+            ("changes + 1", self.changes + 1, 10_000),
         ):  # fmt: skip
             if not 1 <= value <= most:
                 raise ConfigError(f"expected 1..{most:,}, got {value!r}").at(field=name)
@@ -115,6 +134,11 @@ class Generated:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"expected a finite number above 0, got {value!r}").at(field=name)
+
+    @property
+    def rows(self) -> int:
+        """The most nodes, and one more for each change."""
+        return self.nodes[1] + self.changes
 
     def scenario(self, number: int) -> Scenario:
         """Number and seed decide everything in it."""
@@ -133,6 +157,7 @@ class Generated:
         return Scenario(
             cluster=Cluster(nodes, name=f"generated-{number}"),
             tasks=TaskTable.build(names, classes, class_id, submit_s, duration_s),
+            node_events=_changes(rng, nodes, self.changes, float(submit_s[-1]), self.gpu_nodes),
             name=f"generated-{self.seed}-{number}",
             source=f"generated, seed {self.seed}, number {number}",
         )
@@ -166,6 +191,28 @@ def _nodes(rng: np.random.Generator, count: int, gpu_share: float) -> tuple[Node
     )  # fmt: skip
 
 
+def _changes(
+    rng: np.random.Generator, nodes: tuple[Node, ...], count: int, span_s: float, gpu_share: float
+) -> tuple[NodeEvent, ...]:
+    """Half of them joins, the rest one of four ends for a node that nothing happened to yet."""
+    found: list[NodeEvent] = []
+    free = [node.name for node in nodes]
+    for i, time_s in enumerate(np.sort(rng.uniform(0.0, span_s, count)).tolist()):
+        joins = rng.random() < 0.5 or len(free) < 2
+        name = f"joined-{i}" if joins else free.pop(int(rng.integers(len(free))))
+        if joins:
+            node = replace(_nodes(rng, 1, gpu_share)[0], name=name)
+            found.append(NodeEvent(time_s, NodeChange.JOIN, name, node))
+            continue
+        change = (NodeChange.FAIL, NodeChange.LEAVE, NodeChange.DRAIN, NodeChange.CORDON)[
+            rng.integers(4)
+        ]
+        found.append(NodeEvent(time_s, change, name))
+        if change in (NodeChange.DRAIN, NodeChange.CORDON):
+            found.append(NodeEvent(time_s + span_s / 4, NodeChange.UNCORDON, name))
+    return tuple(found)
+
+
 def _classes(
     rng: np.random.Generator, count: int, gpu_share: float, nodes: tuple[Node, ...]
 ) -> list[TaskClass]:
@@ -186,3 +233,10 @@ def _classes(
 def _holds(capacity: Resources, asked: Resources) -> bool:
     names = ("cpu_milli", "memory_mib", "gpu_count")
     return all(getattr(capacity, name) >= getattr(asked, name) for name in names)
+
+
+def named(text: str) -> Source:
+    """A trace, or the name of a generated scenario, as `cerebrum simulate` takes it."""
+    from cerebrum import traces
+
+    return Given([traces.read(text)])
