@@ -7,6 +7,7 @@ serves any number of nodes, and a node that is alone can compute its own bid.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Bidder:
         count = sum(name.startswith("w") for name in weights)
         self._layers = [_layer(weights, i) for i in range(count)]
         shapes = [w.shape for w, _ in self._layers]
-        joined = all(a[1] == b[0] for a, b in zip(shapes, shapes[1:], strict=False))
+        joined = all(a[1] == b[0] for a, b in pairwise(shapes))
         if not count or not joined or shapes[-1][1] != BIDS or len(weights) != 2 * count:
             raise ConfigError(f"bidder: expected joined layers that end in {BIDS}, got {shapes}")
 
