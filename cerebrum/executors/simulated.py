@@ -47,7 +47,7 @@ class Simulation:
         key = 0 if rng is None else int(rng.integers(2**62))
         self.scenario = scenario
         self.engine = Engine(scenario, key)
-        bound = _bound_tasks(scenario, self.engine)
+        bound = bound_tasks(scenario, self.engine)
         arrivals = np.argsort(scenario.tasks.submit_s, kind="stable")
         self._arrivals = arrivals[~np.isin(arrivals, list(bound))].astype(np.int32)
         self._arrived = 0
@@ -191,7 +191,7 @@ class Simulation:
                 engine.make_room(2 * gang + 64)
 
 
-def _bound_tasks(scenario: Scenario, engine: Engine) -> dict[int, tuple[int, int]]:
+def bound_tasks(scenario: Scenario, engine: Engine) -> dict[int, tuple[int, int]]:
     """Task -> row and GPUs of `scenario.bound`, in the order of the tasks."""
     if not scenario.bound:
         return {}

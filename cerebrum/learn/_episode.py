@@ -1,0 +1,115 @@
+"""One episode: an engine at the start of a scenario, and the arrays its kernels step it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cerebrum.engine.engine import Engine
+from cerebrum.executors.simulated import bound_tasks
+from cerebrum.learn import _levels as levels
+from cerebrum.learn import _tables as tables
+from cerebrum.learn._advance import push_end_of
+from cerebrum.model.errors import InputError
+from cerebrum.model.events import Event, EventKind
+from cerebrum.model.scenario import NodeChange, Scenario
+
+_KINDS = {NodeChange.JOIN: EventKind.NODE_ADDED, NodeChange.FAIL: EventKind.NODE_REMOVED}
+
+
+class Episode:
+    """A scenario from its beginning; `state_handle` and `handle` are what kernels take."""
+
+    def __init__(self, scenario: Scenario, rows: int, signal: Any = None) -> None:
+        """`rows` nodes at most, those that join included. Raises `InputError` for more."""
+        joins = sum(e.change == NodeChange.JOIN for e in scenario.node_events)
+        if len(scenario.cluster) + joins > rows:
+            raise InputError(
+                f"scenario {scenario.name!r} has {len(scenario.cluster)} nodes and {joins} that "
+                f"join: expected at most {rows} in all"
+            ).at(field="nodes")
+        if any(job.gang > 1 for job in scenario.tasks.jobs):
+            raise InputError(
+                f"scenario {scenario.name!r} has gangs: an environment places task by task"
+            ).at(field="gang")
+        self.scenario = scenario
+        self.engine = Engine(scenario)
+        bound = bound_tasks(scenario, self.engine)
+        self._changes = sorted(
+            (change.time_s, int(_KINDS.get(change.change, EventKind.NODE_CHANGED)), index)
+            for index, change in enumerate(scenario.node_events)
+        )
+        self._table = self._made(rows, list(bound), signal)
+        self._start_bound(bound)
+
+    def _made(self, rows: int, bound: list[int], signal: Any) -> tables.ProgressTable:
+        tasks = self.scenario.tasks
+        arrivals = np.argsort(tasks.submit_s, kind="stable")
+        stops = sum(
+            e.change in (NodeChange.FAIL, NodeChange.DRAIN) for e in self.scenario.node_events
+        )
+        ends = len(tasks) * min(1 + stops, max(1, self.scenario.max_attempts)) + 1
+        signal_s, values = (np.zeros(0), np.zeros(0)) if signal is None else signal
+        table = tables.ProgressTable(
+            arrivals=arrivals[~np.isin(arrivals, bound)],
+            end_s=ends,
+            end_task=ends,
+            end_attempt=ends,
+            change_s=np.array([time_s for time_s, _, _ in self._changes]),
+            declined=np.full(len(tasks), -1),
+            nowhere=np.full(max(1, len(tasks.classes)), -1),
+            signal_s=signal_s,
+            signal=values,
+            rows=(rows + 1) * levels.ROW_WIDTH,
+            levels=levels.N_LEVELS,
+            terms=levels.N_TERMS,
+            cursor=tables.N_CURSOR,
+            scratch=1,
+        )
+        table.progress.levels[levels.TIME_S] = -np.inf
+        table.progress.cursor[tables.SEEN] = -1
+        table.progress.cursor[tables.FREED_BEFORE] = -1
+        return table
+
+    @property
+    def state_handle(self) -> Any:
+        """Of the engine's tables; another one whenever they grew."""
+        return self.engine.table.handle
+
+    @property
+    def handle(self) -> Any:
+        """Of the arrays beside them."""
+        return self._table.handle
+
+    def _start_bound(self, bound: dict[int, tuple[int, int]]) -> None:
+        """What runs when the scenario starts: facts, as `executors.simulated` has them."""
+        times = (time_s for time_s, _, _ in self._changes)
+        now = min(0.0, min(times, default=0.0))
+        for task, (row, gpus) in bound.items():
+            self.engine.apply(Event(now, EventKind.SUBMITTED, task))
+            self.engine.apply(Event(now, EventKind.BOUND, task, row, gpus, value=1.0))
+            s = self.engine.table.state
+            length = float(s.t_duration[task] / s.nodes[row]["speed"])
+            self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
+            if length < np.inf:
+                push_end_of(self.handle, now + length, task, int(s.t_attempts[task]))
+        if bound:
+            self._table.progress.levels[levels.TIME_S] = now
+
+    def change_node(self) -> None:
+        """The next node event: what ran there fails or goes back to the queue first."""
+        cursor = self._table.progress.cursor
+        time_s, kind, index = self._changes[int(cursor[tables.CHANGE])]
+        change = self.scenario.node_events[index]
+        if change.change in (NodeChange.FAIL, NodeChange.DRAIN):
+            row = self.engine.row_of(change.name)
+            ending = EventKind.FAILED if change.change == NodeChange.FAIL else EventKind.PREEMPTED
+            for task in np.flatnonzero(self.engine.table.state.t_row == row):
+                self.engine.apply(Event(time_s, ending, int(task)))
+        self.engine.apply(Event(time_s, EventKind(kind), -1, value=float(index)))
+        cursor[tables.CHANGE] += 1
+
+    def make_room(self) -> None:
+        """Have a longer log."""
+        self.engine.make_room(len(self.engine.table.state.log))
