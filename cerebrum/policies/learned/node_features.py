@@ -37,7 +37,9 @@ SCHEMA = Schema(
         Feature("opened", "GPUs", 1.0, "whether a part of a GPU is cut from one nobody used"),
         Feature("empty", "nodes", 1.0, "whether nothing ran on the node before"),
         Feature("left", "gpu_milli", 1000.0, "what is left of the GPU a part is cut from"),
-        Feature("filled", "GPUs", 1.0, "whether nothing is left of it"),
+        Feature("bargain", "GPUs", 0.01,
+                "worth of the part and of what is left of its GPU, less that GPU's worth before, by "
+                "the model's own price list: 0 at best"),
         Feature("gpus", "GPUs", 8.0, "GPUs of the node"),
         Feature("cpu_per_gpu", "cpu_milli", 50000.0, "the node's own CPU per GPU, at most 100,000"),
         Feature("sought", "share", 1.0, "typical GPU tasks that insist on few models, this among them"),
@@ -49,6 +51,10 @@ SCHEMA = Schema(
 
 KINDS = ("cpu", "part", "whole")
 """Kinds of tasks, by what they ask: no GPU, a part of one, whole ones."""
+
+PRICE_STEP_MILLI = 10
+PRICES = 1000 // PRICE_STEP_MILLI + 1
+"""A model's price list: what 0, 10, 20 ... 1000 milli of one GPU are worth."""
 
 _CPU_LIMIT = 100_000.0
 
@@ -144,18 +150,28 @@ def _per_gpu(cpu, gpu):
 
 
 @kernel
-def features(before, after, task, typical, fragmented):
-    """The numbers of SCHEMA, scaled, as a tuple; `fragmented` is F_n of `after`."""
+def _worth(prices, milli):
+    """The price of this much of one GPU."""
+    return prices[max(0, min(PRICES - 1, milli // PRICE_STEP_MILLI))]
+
+
+@kernel
+def features(before, after, task, typical, fragmented, prices):
+    """The numbers of SCHEMA, scaled, as a tuple; `fragmented` is F_n of `after`.
+
+    `prices` float64[PRICES]: what k x PRICE_STEP_MILLI of one GPU is worth, in GPUs.
+    """
     cpu, gpu = float(after.cpu_free), float(after.gpu_free_sum)
     rate, starved_before, starved, sought = _demand(before, after, typical)
     balance = cpu / rate - gpu
     whole = float(_whole_free(after))
-    deep, opened, left, filled = 0.0, 0.0, 0.0, 0.0
+    deep, opened, left, bargain = 0.0, 0.0, 0.0, 0.0
     if task.gpu_kind == 0:
         had, has = _cut(before, after)
         deep = _deep_relief(had, has, typical)
         opened = 1.0 if had == 1000 else 0.0
-        left, filled = float(has), 1.0 if has == 0 else 0.0
+        left = float(has)
+        bargain = _worth(prices, has) + _worth(prices, task.gpu_milli) - _worth(prices, had)
     gpus = max(1, after.gpu_count)
     empty = before.cpu_free == before.cpu_milli and before.gpu_free_sum == 1000 * before.gpu_count
     stretch = _per_gpu(cpu, gpu) - _per_gpu(float(before.cpu_free), float(before.gpu_free_sum))
@@ -174,7 +190,7 @@ def features(before, after, task, typical, fragmented):
         opened,
         1.0 if empty else 0.0,
         left / 1000.0,
-        filled,
+        bargain / 0.01,
         after.gpu_count / 8.0,
         min(_CPU_LIMIT, after.cpu_milli / gpus) / 50000.0,
         sought,
