@@ -22,8 +22,10 @@ LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or erro
 
 def run(serving: Coroutine[Any, Any, int], many_requests: bool = False) -> int:
     """Serve to the end; on uvloop where it sends many small requests itself."""
+    from cerebrum.services.computing import leave
+
     if not many_requests:
-        return asyncio.run(serving)
+        return leave(asyncio.run(serving))
     import uvloop
 
-    return uvloop.run(serving)
+    return leave(uvloop.run(serving))

@@ -18,7 +18,7 @@ from cerebrum.services import wire
 T = TypeVar("T")
 
 Compute = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Where a long computation is done: `at_once`, or in production `asyncio.to_thread`."""
+"""Where a long computation is done: `at_once`, or in production `computing.Computing`."""
 
 
 async def at_once(work: Callable[[], Any]) -> Any:

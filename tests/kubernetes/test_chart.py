@@ -37,6 +37,7 @@ WAYS: dict[str, Json] = {
     "alone": values(controller={"enabled": False}, agent={"leaderElection": False}),
     "shadow": values(agent={"mode": "shadow"}),
     "off": values(agent={"mode": "off"}),
+    "cache": values(controller={**POSTGRES, "kernelCache": {"size": "1Gi"}}),
     "open": values(networkPolicy={"enabled": False}),
     "everything": values(
         image={"repository": "registry.example/cerebrum", "tag": "1"},
@@ -120,6 +121,20 @@ def test_sqlite_is_one_replica_on_a_volume(tmp_path: Path) -> None:
     mounts = {mount["mountPath"] for mount in container(objects, "controller")["volumeMounts"]}
     assert found.removeprefix("sqlite:///").rpartition("/")[0] in mounts
     assert not any(kind.startswith("PodDisruptionBudget") for kind in kinds(objects))
+
+
+@pytest.mark.parametrize("database", [{}, POSTGRES], ids=["sqlite", "postgres"])
+def test_compiled_code_can_have_a_volume_of_its_own(database: Json, tmp_path: Path) -> None:
+    cache = {"size": "2Gi", "storageClassName": "fast"}
+    objects = render(tmp_path, values(controller={**database, "kernelCache": cache}))
+    spec = of(objects, "StatefulSet", "cerebrum-controller")["spec"]
+    claims = {c["metadata"]["name"]: c["spec"] for c in spec["volumeClaimTemplates"]}
+    assert set(claims) == ({"cache"} if database else {"cache", "data"})
+    assert claims["cache"]["resources"]["requests"]["storage"] == "2Gi"
+    assert claims["cache"]["storageClassName"] == "fast"
+    assert "cache" not in [volume["name"] for volume in spec["template"]["spec"]["volumes"]]
+    mounts = {m["name"]: m["mountPath"] for m in container(objects, "controller")["volumeMounts"]}
+    assert mounts["cache"] == variables(objects, "controller")["NUMBA_CACHE_DIR"]
 
 
 def test_replicas_on_postgres_have_addresses_that_a_standby_can_send_clients_to(

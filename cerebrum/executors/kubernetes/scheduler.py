@@ -10,7 +10,7 @@ binds (`binder`), makes room (`making_room`) and tells (`reporting`); this file 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +41,8 @@ class PodScheduler:
 
     `mode` bind: pods of `scheduler_name` are ours; shadow: those of `shadowed` are decided and not
     bound, see `shadow`; off: only watch. `clock` are seconds that never go back, `wall` Unix time.
-    `journal` hears all that the engine is told and every decision, see `recorded.replay`.
+    `journal` hears all that the engine is told and every decision, see `recorded.replay`. `compute`
+    runs what takes long: compiling, the first time.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PodScheduler:
         rng: np.random.Generator,
         journal: Journal | None = None,
         concurrency: int = 64,
+        compute: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         self.policy = policy
         self.mode: Mode = mode
@@ -68,6 +70,7 @@ class PodScheduler:
         self._names = {"bind": (scheduler_name,), "shadow": tuple(shadowed), "off": ()}
         self._settings = Settings(scheduler_name, preempt, concurrency, wall, lambda: self.mode)
         self._clock, self._rng, self._journal = clock, rng, journal
+        self._compute = compute
         self._start_s = wall() - clock()
         self._watching = Watching(client, self._changed, rng, clock)
         self._reporter = Reporter(client, scheduler_name, identity, wall)
@@ -82,7 +85,7 @@ class PodScheduler:
 
     async def run(self) -> None:
         """Until cancelled: informers, decisions, binds and reports."""
-        await asyncio.to_thread(warm_up, self.policy)  # before any watch that it would starve
+        await self._compute(lambda: warm_up(self.policy))  # before any watch that it would starve
         async with asyncio.TaskGroup() as tasks:
             await self._watching.start(tasks)
             effects = self._build()

@@ -18,6 +18,7 @@ from cerebrum.services.agent.leases import Leases
 from cerebrum.services.agent.ledger import Ledger
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.link import Link
+from cerebrum.services.agent.placing import warm_up
 from cerebrum.services.agent.prediction import NodeForecasts, Runtimes, UsageSource
 from cerebrum.services.agent.records import HeldState
 from cerebrum.services.agent.running import Runner
@@ -80,6 +81,12 @@ class Agent:
         self.ledger.on_done = self._turned
 
     # -- life -------------------------------------------------------------------------------
+
+    async def warm_up(self) -> None:
+        """Before `run`: compile what decisions need, which can take minutes. Meanwhile turns wait
+        and with them who asks for one, but not the event loop."""
+        async with self.ledger.held_up():
+            await self._compute(lambda: warm_up(self.life.policy))
 
     async def run(self) -> None:
         """Until cancelled. Then everything is let go of, and nothing that runs is ended."""

@@ -70,6 +70,12 @@ class Ledger:
                 raise
         self.on_done(changed)
 
+    @asynccontextmanager
+    async def held_up(self) -> AsyncGenerator[None]:
+        """Until it is left there are no turns."""
+        async with self._lock:
+            yield
+
     # -- changing ---------------------------------------------------------------------------
 
     def add(self, thing: Assignment | HeldTask | HeldRun) -> None:

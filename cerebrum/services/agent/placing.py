@@ -29,6 +29,7 @@ from cerebrum.model.errors import InfeasibleDecision, InputError, InvalidEvent
 from cerebrum.model.events import REFUSAL_TEXT, Event, EventKind, TaskState
 from cerebrum.model.journal import action_record, event_record, node_record
 from cerebrum.model.protocols import Policy
+from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
@@ -85,6 +86,27 @@ class Answers:
     rejects: Mapping[str, str]
     defers: Mapping[str, float]
     problem: str = ""
+
+
+def warm_up(policy: Policy) -> None:
+    """Take tasks through all that can become of them, on an engine of its own: what a policy and
+    the engine compile the first time would otherwise hold up an agent for minutes."""
+    node = Node("warm", Resources(2000, 64))
+    small = Placement("warm", [node], policy, 0)
+    wants = TaskClass(Resources(1000, 1))
+    uids = [str(i) for i in range(4)]
+    small.admit(Placeable(uid, wants, priority=i) for i, uid in enumerate(uids))
+    small.rebind(Placed(uids[0], node.name), 0.0, running=True)
+    for uid in uids[1:]:
+        small.submit(uid, 0.0)
+    small.decide({})
+    small.succeeded(uids[0], 1.0)
+    small.returned(uids[1], 1.0, 2.0)
+    small.due(uids[1], 2.0)
+    small.change_node(node.name, NodeChange.UPDATE, 2.0, node)
+    small.decide({})
+    for uid in uids[1:]:
+        small.cancelled(uid, 3.0)
 
 
 def empty_engine(cluster: str, nodes: Sequence[Node], key: int) -> Engine:

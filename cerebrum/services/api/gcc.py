@@ -17,6 +17,7 @@ from cerebrum.services.api.controller_app import controller_app
 from cerebrum.services.api.settings import GccSettings
 from cerebrum.services.api.token_file import take_over
 from cerebrum.services.clock import MachineClock
+from cerebrum.services.computing import Computing
 from cerebrum.services.controller import Controller, ControllerSettings
 from cerebrum.services.crashpoints import store_with_crash_points
 from cerebrum.services.store.database import Database
@@ -48,7 +49,7 @@ async def run_gcc(
             rng = np.random.default_rng(secrets.randbits(128))
             controller = Controller(
                 store, clock, _controller_settings(settings), rng, name, url,
-                compute=asyncio.to_thread,
+                compute=Computing(),
             )  # fmt: skip
             app = controller_app(controller, store, clock, tokens)
             _log.info("listening", url=url, name=name)

@@ -31,6 +31,7 @@ from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Scores
 from cerebrum.services.api.settings import LcaSettings
 from cerebrum.services.crashpoints import client_with_crash_points
+from cerebrum.services.ports import Compute, at_once
 
 if TYPE_CHECKING:
     from cerebrum.executors.kubernetes.access import Access
@@ -55,11 +56,11 @@ class KubernetesCluster:
     """What `--executor kubernetes` brings. `executor` and `nodes` are for the agent, `beside` runs
     as long as it. Raises `ConfigError` for settings that contradict each other."""
 
-    def __init__(self, settings: LcaSettings) -> None:
+    def __init__(self, settings: LcaSettings, compute: Compute = at_once) -> None:
         from cerebrum.executors.kubernetes.access import load_access
 
         _check(settings)
-        self.settings = settings
+        self.settings, self._compute = settings, compute
         self.access = load_access(settings.kubeconfig, settings.kube_context)
         self.executor = _executor(settings, self.access)
         self.scheduler: PodScheduler | None = None
@@ -143,7 +144,7 @@ class KubernetesCluster:
         return PodScheduler(
             client, get_policy(settings.policy), scheduler_name=settings.scheduler_name,
             mode=settings.mode, clock=time.monotonic, wall=time.time,
-            rng=np.random.default_rng(),
+            rng=np.random.default_rng(), compute=self._compute,
         )  # fmt: skip
 
     def _namespace(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
@@ -31,6 +30,7 @@ from cerebrum.services.api.settings import LcaSettings
 from cerebrum.services.api.usage import GivenUsage, MachineUsage
 from cerebrum.services.client import HttpController
 from cerebrum.services.clock import MachineClock
+from cerebrum.services.computing import Computing
 from cerebrum.services.crashpoints import (
     executor_with_crash_points,
     peer_with_crash_points,
@@ -57,8 +57,9 @@ async def run_lca(
     if logs:
         configure_logs(settings.log_format, settings.log_level)
     policy, cluster, nodes = get_policy(settings.policy), None, tuple[Node, ...]()
+    computing = Computing()
     if settings.executor == "kubernetes":
-        cluster = KubernetesCluster(settings)
+        cluster = KubernetesCluster(settings, computing)
     elif settings.extender or settings.extender_open:
         raise ConfigError("only --executor kubernetes can be an extender").at(field="extender")
     else:
@@ -82,7 +83,7 @@ async def run_lca(
                     _agent_settings(settings, nodes, url),
                     np.random.default_rng(secrets.randbits(128)),
                     usage=_usage(settings, nodes, lambda: node_statuses(agent)),
-                    compute=asyncio.to_thread,
+                    compute=computing,
                     inventory=None if cluster is None else cluster.executor.inventory,
                 )  # fmt: skip
                 keys.agent = agent
@@ -159,9 +160,12 @@ def _executor(settings: LcaSettings, nodes: tuple[Node, ...], clock: MachineCloc
 
 def _work(agent: Agent, cluster: KubernetesCluster | None) -> Callable[[], Awaitable[None]]:
     """What goes on while requests are answered."""
-    if cluster is None:
-        return agent.run
-    return lambda: cluster.beside(agent.run)
+
+    async def work() -> None:
+        await agent.warm_up()
+        await agent.run()
+
+    return work if cluster is None else lambda: cluster.beside(work)
 
 
 def _usage(settings: LcaSettings, nodes: tuple[Node, ...], now: Any) -> UsageSource | None:

@@ -100,3 +100,17 @@ priorityClassName: {{ . }}
 {{- define "cerebrum.taskNamespace" -}}
 {{ .Values.agent.taskNamespace | default .Release.Namespace }}
 {{- end -}}
+
+{{/* A volume of each replica: (dict "name" NAME "volume" VALUES with size and storageClassName). */}}
+{{- define "cerebrum.claim" -}}
+- metadata:
+    name: {{ .name }}
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .volume.storageClassName }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .volume.size }}
+{{- end -}}
