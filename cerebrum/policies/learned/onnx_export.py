@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.model.errors import ConfigError, MissingDependency
+from cerebrum.model.errors import MissingDependency
 from cerebrum.policies.learned.artefact import METADATA, Artefact
 from cerebrum.policies.learned.networks import layers
 
@@ -118,16 +118,13 @@ def _job_order(artefact: Artefact, graph: Graph) -> tuple[Ports, Ports]:
 
 
 def _node_scorer(artefact: Artefact, graph: Graph) -> tuple[Ports, Ports]:
-    """`node_scorer.correction`: L[kind] . x + sum over units of w2 tanh(W1 [x, kind] + b1)."""
-    seen, kinds = len(artefact.card.observation.features), 3
-    flat = artefact.weight("w", -1, dtype=np.float64)
-    width = seen + kinds + 2
-    linear, units = flat[: kinds * seen].reshape(kinds, seen), flat[kinds * seen :]
-    if len(units) % width:
-        raise ConfigError(f"expected {width} numbers for each unit, got {len(units)}").at(
-            field="weights.w"
-        )
-    units = units.reshape(-1, width)
+    """`node_scorer`: base + L[kind] . x + sum over units of v x tanh(U . [x, kind, 1])."""
+    seen = len(artefact.card.observation.features)
+    linear = artefact.weight("linear", -1, seen, dtype=np.float64)
+    kinds = len(linear)
+    units = np.zeros((0, seen + kinds + 2))
+    if "hidden" in artefact.weights:
+        units = artefact.weight("hidden", -1, seen + kinds + 2, dtype=np.float64)
     chosen = graph.add("Gather", linear, "kind", axis=0)
     product = graph.add("Mul", chosen, "features")
     total = graph.add("ReduceSum", product, np.array([-1], np.int64), keepdims=0)

@@ -92,6 +92,26 @@ def test_an_exported_job_order_rates_the_same() -> None:
     assert ratings == pytest.approx(ours + x @ weights["direct"], abs=1e-5)
 
 
+@pytest.mark.needs(module="onnxruntime")
+@pytest.mark.needs(module="onnx")
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_an_exported_node_scorer_scores_the_same(hidden: int) -> None:
+    from cerebrum.policies.learned import node_scorer
+    from cerebrum.policies.learned.node_features import KINDS, PRICES, SCHEMA
+
+    draw = np.random.default_rng(8)
+    flat = draw.normal(size=node_scorer.size(hidden))
+    weights = node_scorer.arrays_of(flat, np.arange(float(PRICES)))
+    artefact = Artefact(made.card(SCHEMA, kind="node-scorer"), weights, made.statistics(SCHEMA))
+    x, kind = draw.random((20, len(SCHEMA))), np.arange(20) % len(KINDS)
+    base = np.trunc(draw.random(20) * 100)
+
+    (scores,) = _run(onnx_export.export(artefact), features=x, base=base, kind=kind)
+
+    ours = [base[i] + node_scorer.correction(x[i], kind[i], flat) for i in range(20)]
+    assert scores == pytest.approx(ours, abs=1e-9)
+
+
 @pytest.mark.needs(module="onnx")
 def test_the_card_goes_along() -> None:
     import onnx
