@@ -26,7 +26,7 @@ def register(app: typer.Typer, line: str) -> None:
     group.command("describe", help="A model's card: how it was made, how good it was.")(describe)
     group.command("verify", help="Whether model files are sound and fit this Cerebrum.")(verify)
     group.command("export", help="A model as ONNX.")(export)
-    group.command("serve", help="Answer /schedule over HTTP with a bidder.")(serve)
+    group.command("serve", help="Answer /schedule and /score over HTTP.")(serve)
     app.add_typer(group, name="models", help=line)
 
 
@@ -95,7 +95,17 @@ def export(
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", "-m", help="A shipped name, or a file.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A shipped name, or a file: a bidder or node scorer."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", "-p", help="/score by any policy that scores nodes.")
+    ] = None,
+    typical: Annotated[
+        str | None,
+        typer.Option(help="/score: the trace whose tasks fragmentation is measured against."),
+    ] = None,
     host: server.Host = None,
     port: server.Port = None,
     url: server.Url = None,
@@ -104,12 +114,12 @@ def serve(
     log_format: server.LogFormat = None,
     log_level: server.LogLevel = None,
 ) -> int:
-    """Serve a model until SIGTERM. The token that callers need is CEREBRUM_API_TOKEN."""
+    """Serve models until SIGTERM. The token that callers need is CEREBRUM_API_TOKEN."""
     from cerebrum.services.api.models import run_models
     from cerebrum.services.api.settings import ModelsSettings, load
 
     settings = load(
-        ModelsSettings, model=model, host=host, port=port, url=url,
+        ModelsSettings, model=model, policy=policy, typical=typical, host=host, port=port, url=url,
         tls_cert=tls_cert, tls_key=tls_key, log_format=log_format, log_level=log_level,
     )  # fmt: skip
     return server.run(run_models(settings))
