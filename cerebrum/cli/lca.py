@@ -91,6 +91,9 @@ def lca(
             help="Kubernetes: answer its questions (not binds) without a token.",
         ),
     ] = None,
+    bidder: Annotated[
+        str | None, typer.Option(help="Model that answers /schedule: a shipped name, or a file.")
+    ] = None,
     kube_qps: Annotated[
         float | None, typer.Option(help="Requests a second to the API server, at most.")
     ] = None,
@@ -111,7 +114,7 @@ def lca(
         kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,
-        extender=extender, extender_open=extender_open,
+        extender=extender, extender_open=extender_open, bidder=bidder,
         kube_qps=kube_qps, zone=zone, forecaster=forecaster, url=url, ca=ca,
         tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,

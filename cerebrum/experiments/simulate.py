@@ -29,6 +29,7 @@ PolicyLike = Policy | Scorer | Mapping[str, Any] | str | Path | None
 MAX_SEED = 2**63 - 1
 DEFAULT_POLICY = "fgd"
 _OWN = "profile:"
+_REMOTE = "score-service:"
 
 
 def simulate(
@@ -103,10 +104,15 @@ def _takes_seed(scenario: str | Path, format: str | None) -> bool:
 def find_policy(policy: PolicyLike, scenario: Scenario) -> Policy:
     """A policy from a name, a `file.py:function`, or the scenario's own profile.
 
-    `profile:NAME`, as runs write it down, is the scenario's own profile again.
+    `profile:NAME`, as runs write it down, is the scenario's own profile again;
+    `score-service:URL` asks a server's `/score` about every task.
     """
     if policy is None or str(policy).startswith(_OWN):
         return _own_policy(scenario)
+    if isinstance(policy, str) and policy.startswith(_REMOTE):
+        from cerebrum.experiments.score_service import score_service
+
+        return score_service(policy.removeprefix(_REMOTE), scenario)
     return policies.get_policy(str(policy) if isinstance(policy, Path) else policy)
 
 

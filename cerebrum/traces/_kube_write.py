@@ -110,6 +110,16 @@ def pod_object(task: Task, scenario: Scenario) -> Object:
     }
 
 
+def bound_pod_object(task: Task, scenario: Scenario, node: str, gpus: int) -> Object:
+    """A v1 Pod that runs on `node` with the GPUs of the mask."""
+    made = pod_object(task, scenario)
+    made["spec"]["nodeName"] = node
+    if gpus:
+        notes = made["metadata"].setdefault("annotations", {})
+        notes[names.GPU_INDEX] = "-".join(map(str, gpu_indices(gpus)))
+    return made
+
+
 def _namespaces(scenario: Scenario) -> list[Object]:
     """The namespaces that have labels."""
     found = {

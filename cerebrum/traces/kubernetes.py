@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -40,10 +40,21 @@ from cerebrum.traces._kube_pods import (
     extended_names,
     on_every_node,
 )
-from cerebrum.traces._kube_write import write
+from cerebrum.traces._kube_write import bound_pod_object, node_object, pod_object, write
 from cerebrum.traces._power import node_power
 
-__all__ = ["DESCRIPTION", "EXTENSIONS", "assemble", "read", "sniff", "write"]
+__all__ = [
+    "DESCRIPTION",
+    "EXTENSIONS",
+    "assemble",
+    "bound_pod_object",
+    "node_object",
+    "of_objects",
+    "pod_object",
+    "read",
+    "sniff",
+    "write",
+]
 
 DESCRIPTION = "Kubernetes objects: YAML or JSON files, or a folder of them"
 EXTENSIONS = SUFFIXES
@@ -84,6 +95,17 @@ def _forget_binding(pod: Fields) -> None:
     spec, notes = pod.child("spec"), pod.child("metadata").child("annotations")
     spec.data.pop("nodeName", None)
     notes.data.pop(names.GPU_INDEX, None)
+
+
+def of_objects(nodes: Iterable[Fields], pods: Iterable[Fields], source: str) -> Scenario:
+    """The scenario that nodes and pods from somewhere else describe; `source` is for messages."""
+    objects = Objects()
+    for kind, items in (("Node", nodes), ("Pod", pods)):
+        for item in items:
+            if (found := item.text("kind", kind)) != kind:
+                raise item.error(f"expected {kind}, got {found!r}", "kind")
+            objects.add(item, kind)
+    return assemble(objects, Path(source))
 
 
 def assemble(objects: Objects, path: Path) -> Scenario:

@@ -113,7 +113,13 @@ def _deep_relief(had, has, typical):
     """What stays of a GPU that is filled with copies of a typical class: before less after."""
     if len(typical) == 0:
         return 0.0
-    had, has, seen, share, lost = np.int32(had), np.int32(has), np.int32(0), np.int64(0), np.int64(0)
+    had, has, seen, share, lost = (
+        np.int32(had),
+        np.int32(has),
+        np.int32(0),
+        np.int64(0),
+        np.int64(0),
+    )
     for m in range(len(typical)):
         wanted = typical[m]
         if wanted.gpu_count == 0:

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
+from cerebrum.policies.learned.auction import Auction
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent
-from cerebrum.services.api import extender, service, shadow, views
+from cerebrum.services.api import bidding, extender, service, shadow, views
+from cerebrum.services.api import scoring as scoring_routes
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
 from cerebrum.services.api.kubernetes import KubernetesCluster, SchedulerMetrics
@@ -21,6 +23,7 @@ from cerebrum.services.api.prototype import PrototypeWorkflow
 from cerebrum.services.api.shell import bare
 from cerebrum.services.api.submissions import submission
 from cerebrum.services.errors import Refused
+from cerebrum.services.scoring import Scoring
 from cerebrum.services.telemetry import Counts, HttpMetrics, registry
 
 router = APIRouter()
@@ -160,8 +163,18 @@ async def metrics(request: Request, agent: TheAgent) -> Response:
     return service.metrics_text(request)
 
 
-def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None = None) -> FastAPI:
-    """The application around an agent that somebody else runs (`agent.run()`)."""
+def agent_app(
+    agent: Agent,
+    tokens: TokenBook,
+    cluster: KubernetesCluster | None = None,
+    auction: Auction | None = None,
+    scoring: Scoring | None = None,
+) -> FastAPI:
+    """The application around an agent that somebody else runs (`agent.run()`).
+
+    `auction` answers `/schedule`, `scoring` `/score`: questions about nodes that the caller
+    describes, which are not this cluster's.
+    """
     found, counts = registry(), Counts(METRICS)
     found.register(counts)
     if cluster is not None:
@@ -172,7 +185,11 @@ def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
     app.include_router(router)
+    app.state.auction = auction
+    app.state.desk = None if scoring is None else scoring_routes.Desk(scoring)
     app.include_router(shadow.router)
+    app.include_router(bidding.router)
+    app.include_router(scoring_routes.router)
     app.include_router(service.router)
     if cluster is not None and cluster.settings.extender:
         app.router.routes.extend(extender.routes(cluster, tokens, cluster.settings.extender_open))

@@ -17,6 +17,7 @@ from cerebrum.executors.boot import boot_id
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Executor
+from cerebrum.policies.learned.auction import Auction
 from cerebrum.services.agent import Agent, AgentSettings
 from cerebrum.services.agent.prediction import UsageSource
 from cerebrum.services.agent.views import node_statuses
@@ -36,6 +37,7 @@ from cerebrum.services.crashpoints import (
     peer_with_crash_points,
     store_with_crash_points,
 )
+from cerebrum.services.scoring import Scoring
 from cerebrum.services.store.database import Database
 from cerebrum.services.telemetry import configure_logs
 
@@ -64,6 +66,7 @@ async def run_lca(
         raise ConfigError("only --executor kubernetes can be an extender").at(field="extender")
     else:
         nodes = cluster_nodes(settings.nodes, settings.nodes_file)
+    auction = _auction(settings.bidder)
     _make_folder(settings.state)
     clock, keys = MachineClock(), AgentKeys(settings.api_token.get_secret_value())
     await serve.check_exposure(settings.host, keys, TOKEN_HINT)
@@ -90,7 +93,7 @@ async def run_lca(
                 _log.info("listening", url=url, cluster=settings.cluster_id, nodes=len(nodes))
                 if ready is not None:
                     ready(url)
-                app = agent_app(agent, keys, cluster)
+                app = agent_app(agent, keys, cluster, auction, _scoring(settings.policy))
                 return await serve.serve(app, settings, listening, _work(agent, cluster))
     finally:
         if cluster is not None:
@@ -139,6 +142,24 @@ def _agent_settings(settings: LcaSettings, nodes: tuple[Node, ...], url: str) ->
         version=__version__, boot_id=_boot_id(), policy=settings.policy,
         forecaster="" if settings.forecaster == "none" else settings.forecaster,
     )  # fmt: skip
+
+
+def _auction(bidder: str) -> Auction | None:
+    if not bidder:
+        return None
+    from cerebrum.policies.learned import artefact as artefacts
+
+    return Auction(artefacts.read(artefacts.find(bidder)))
+
+
+def _scoring(policy: str) -> Scoring | None:
+    """A policy of its own for `/score`: the agent's remembers the agent's own nodes."""
+    from cerebrum.policies import get_policy
+
+    try:
+        return Scoring(get_policy(policy))
+    except ConfigError:  # it orders or plans
+        return None
 
 
 def _executor(settings: LcaSettings, nodes: tuple[Node, ...], clock: MachineClock) -> Executor:

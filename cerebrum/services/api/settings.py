@@ -84,6 +84,9 @@ class LcaSettings(ServerSettings):
     tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second;
     `extender` answers the stock scheduler's questions, `extender_open` to callers without a token
     too (binds excepted).
+
+    `bidder`, a model's name or file, answers `/schedule` (empty: nothing does). `/score` is
+    answered by `policy`, where that scores nodes.
     """
 
     port: Port = 8001
@@ -114,14 +117,18 @@ class LcaSettings(ServerSettings):
     leader_election: bool = False
     extender: bool = False
     extender_open: bool = False
+    bidder: Annotated[str, Field(max_length=4000)] = ""
 
 
 class ModelsSettings(ServerSettings):
-    """A server of one learned model: its name, or the path of its file. `api_token` is what callers
-    have to show."""
+    """A server of models. `model` is a name or the path of a file: a bidder answers `/schedule`, a
+    node scorer `/score`, as does a `policy` that scores nodes. `typical` is the trace whose tasks
+    fragmentation is measured against. `api_token` is what callers have to show."""
 
     port: Port = 8002
-    model: Annotated[str, Field(min_length=1, max_length=4000)]
+    model: Annotated[str, Field(max_length=4000)] = ""
+    policy: Annotated[str, Field(max_length=4000)] = ""
+    typical: Annotated[str, Field(max_length=4000)] = ""
     api_token: SecretStr = SecretStr("")
 
 
