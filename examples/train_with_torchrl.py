@@ -20,8 +20,8 @@ from torchrl.modules import MaskedCategorical, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.gym_env import ClusterEnv
-from cerebrum.learn.sources import Generated
 
 FRAMES = 256  # a batch
 SEEN = ["nodes", "cluster", "action_mask"]

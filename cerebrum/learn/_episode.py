@@ -10,7 +10,7 @@ from cerebrum.engine.engine import Engine
 from cerebrum.executors.simulated import bound_tasks
 from cerebrum.learn import _levels as levels
 from cerebrum.learn import _tables as tables
-from cerebrum.learn._advance import push_end_of
+from cerebrum.learn._ends import push_end_of
 from cerebrum.learn.sources import rows_of
 from cerebrum.model.errors import InputError
 from cerebrum.model.events import Event, EventKind
