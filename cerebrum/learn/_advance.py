@@ -48,6 +48,7 @@ from cerebrum.learn._tables import (
     DECISIONS,
     ENDS,
     FREED_BEFORE,
+    LEAVING,
     PHASE,
     POSITION,
     TASK,
@@ -58,8 +59,8 @@ from cerebrum.learn._tables import (
 )
 
 # `status` of a cluster: it asks for a decision, has one to carry out, has to go on, needs Python
-# (a node event, a full log, a decision refused), or is over.
-ASKS, DECIDED, GOES_ON, CHANGES, LOG_FULL, REFUSED, ENDED = 0, 1, 2, 3, 4, 5, 6
+# (a node event, an end while nodes leave, a full log, a decision refused), or is over.
+ASKS, DECIDED, GOES_ON, CHANGES, FINISHES, LOG_FULL, REFUSED, ENDED = 0, 1, 2, 3, 4, 5, 6, 7
 
 # Places in `options`.
 PASSED_IS_REJECTED, UNPLACEABLE_IS_REJECTED, KEEPS_LOG = 0, 1, 2
@@ -83,17 +84,25 @@ def _next_time(s, p):
 
 @kernel
 def _end_tasks(s, p, when, options):
-    """Departures of this moment; False when the log is full."""
+    """Departures of this moment: GOES_ON, FINISHES or LOG_FULL.
+
+    While nodes are leaving Python applies them, since the last task to end takes its node along.
+    """
     while p.cursor[ENDS] > 0 and p.end_s[0] == when:
         task, attempt = p.end_task[0], p.end_attempt[0]
-        if s.t_attempts[task] == attempt and s.t_state[task] == IS_RUNNING:
-            if not _has_room(s, options):
-                return False
-            pass_time(s, p, when)
-            apply(s, when, FINISHED, task, -1, 0, 0, 0, 0.0)
-            p.terms[levels.COMPLETION] += 1.0
-        pop_end(p)  # an attempt that was preempted or failed ends nothing
-    return True
+        if s.t_attempts[task] != attempt or s.t_state[task] != IS_RUNNING:
+            pop_end(p)  # an attempt that was preempted or failed ends nothing
+            continue
+        if not _has_room(s, options):
+            return LOG_FULL
+        pass_time(s, p, when)
+        p.terms[levels.COMPLETION] += 1.0
+        pop_end(p)
+        if p.cursor[LEAVING]:
+            p.cursor[TASK] = task
+            return FINISHES
+        apply(s, when, FINISHED, task, -1, 0, 0, 0, 0.0)
+    return GOES_ON
 
 
 @kernel
@@ -164,8 +173,9 @@ def go_on(s, p, options):
             p.levels[levels.NEXT_S] = when
             p.cursor[PHASE] = TO_HAPPEN
         when = p.levels[levels.NEXT_S]
-        if not _end_tasks(s, p, when, options):
-            return LOG_FULL
+        ended = _end_tasks(s, p, when, options)
+        if ended != GOES_ON:
+            return ended
         if p.cursor[CHANGE] < len(p.change_s) and p.change_s[p.cursor[CHANGE]] == when:
             pass_time(s, p, when)
             return CHANGES

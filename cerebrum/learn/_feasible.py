@@ -54,7 +54,7 @@ def fits_somewhere(s, p, task):
 
 @kernel
 def why_nowhere(s, task):
-    """The reason that keeps a task out, as the engine's: one Refusal bit.
+    """The reason that keeps a task out, as one Refusal bit: the engine's, for scorers of memory.
 
     The commonest among nodes refused for one reason alone, else the commonest of all; ties: the
     lowest bit.
