@@ -16,7 +16,7 @@ import numpy as np
 from sb3_contrib import MaskablePPO
 
 import cerebrum.learn.gym_env as placement
-from cerebrum.learn.sources import Generated
+from cerebrum.learn.generated import Generated
 
 REWARD = {"wait": 1.0, "balance": 0.1}
 

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from tensordict.nn import TensorDictModule
 from torch import nn
-from torchrl.collectors import SyncDataCollector
+from torchrl.collectors import Collector
 from torchrl.envs import ActionMask, GymWrapper, RewardSum, TransformedEnv
 from torchrl.modules import MaskedCategorical, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.gym_env import ClusterEnv
-from cerebrum.learn.sources import Generated
 
 FRAMES = 256  # a batch
 SEEN = ["nodes", "cluster", "action_mask"]
@@ -60,7 +60,13 @@ def main(frames: int) -> list[float]:
     loss_of = ClipPPOLoss(actor, critic, entropy_coeff=0.01)
     advantage = GAE(gamma=0.99, lmbda=0.95, value_network=critic)
     optimiser = torch.optim.Adam(loss_of.parameters(), 1e-3)
-    collector = SyncDataCollector(env, actor, frames_per_batch=FRAMES, total_frames=frames)
+    collector = Collector(
+        env,
+        actor,
+        frames_per_batch=FRAMES,
+        total_frames=frames,
+        auto_register_policy_transforms=True,
+    )
 
     returns: list[float] = []
     for batch in collector:

@@ -10,7 +10,7 @@ from cerebrum.engine.engine import Engine
 from cerebrum.executors.simulated import bound_tasks
 from cerebrum.learn import _levels as levels
 from cerebrum.learn import _tables as tables
-from cerebrum.learn._advance import push_end_of
+from cerebrum.learn._ends import push_end_of
 from cerebrum.learn.sources import rows_of
 from cerebrum.model.errors import InputError
 from cerebrum.model.events import Event, EventKind
@@ -42,6 +42,7 @@ class Episode:
         )
         self._table = self._made(rows, list(bound), signal)
         self._start_bound(bound)
+        self._leaving: set[str] = set()
         self._start: tuple[list[np.ndarray], list[np.ndarray]] | None = None
 
     def _made(self, rows: int, bound: list[int], signal: Any) -> tables.ProgressTable:
@@ -138,7 +139,24 @@ class Episode:
             for task in np.flatnonzero(self.engine.table.state.t_row == row):
                 self.engine.apply(Event(time_s, ending, int(task)))
         self.engine.apply(Event(time_s, EventKind(kind), -1, value=float(index)))
+        if change.change == NodeChange.LEAVE:
+            self._leaving.add(change.name)
+        elif change.change == NodeChange.UNCORDON:
+            self._leaving.discard(change.name)
+        self._see_who_left()
         cursor[tables.CHANGE] += 1
+
+    def finish_task(self) -> None:
+        """A task ended while nodes are leaving: the engine removes those that are empty."""
+        progress = self._table.progress
+        task = int(progress.cursor[tables.TASK])
+        now = float(progress.levels[levels.NEXT_S])
+        self.engine.apply(Event(now, EventKind.FINISHED, task))
+        self._see_who_left()
+
+    def _see_who_left(self) -> None:
+        self._leaving &= self.engine.fleet.rows.keys()
+        self._table.progress.cursor[tables.LEAVING] = len(self._leaving)
 
     def make_room(self) -> None:
         """Have a longer log."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.rewards import NAMES, Reward
-from cerebrum.learn.sources import Generated, Source, named
+from cerebrum.learn.sources import Source, named
 
 Observation = dict[str, NDArray[Any]]
 

@@ -53,11 +53,12 @@ CHANGE = 2  # next of `change_s`
 PHASE = 3  # TO_MOVE, TO_HAPPEN or TO_DECIDE
 POSITION = 4  # of the queue, to go on from
 FREED_BEFORE = 5  # FREED when the whole queue was last looked at
-TASK = 6  # the task to decide about
+TASK = 6  # the task to decide about, or that FINISHES
 ACTED = 7  # 1 once somebody decided since the last answer
 SEEN = 8  # VERSION up to which the levels are current
 SIGNAL = 9  # place in `signal`
 DECISIONS = 10  # asked so far
+LEAVING = 11  # nodes that go once their last task ends
 N_CURSOR = 16
 
 TO_MOVE, TO_HAPPEN, TO_DECIDE = 0, 1, 2

@@ -210,6 +210,8 @@ class Clusters:
         episode = self._episodes[env]
         if self._status[env] == kernels.CHANGES:
             episode.change_node()
+        elif self._status[env] == kernels.FINISHES:
+            episode.finish_task()
         elif self._status[env] == kernels.LOG_FULL:
             episode.make_room()
         else:

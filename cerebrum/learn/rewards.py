@@ -33,8 +33,8 @@ TERMS = (
     ),
     Term(
         "balance", "share",
-        "less the standard deviation over nodes of the share in use after the decision, mean over "
-        "CPU, memory and GPU",
+        "less the standard deviation over nodes of the share in use after the bind, mean over CPU, "
+        "memory and GPU",
     ),
     Term("power", "kWh", "less the energy drawn by all nodes since the last decision"),
     Term("emissions", "g CO2e", "less that energy times the carbon intensity of the moment"),

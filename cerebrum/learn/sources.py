@@ -7,17 +7,18 @@ draws the numbers by its seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.model.cluster import Cluster, Node, PowerModel
+from cerebrum.engine.typical import has_gpus, typical_classes
+from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
-from cerebrum.model.resources import GPU_MILLI, Resources
-from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
+from cerebrum.model.scenario import NodeChange, Scenario
 from cerebrum.model.tasks import TaskClass, TaskTable
 
 
@@ -89,154 +90,119 @@ class Given:
         return self.scenarios[number]
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Random clusters and Poisson arrivals of random classes.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Consecutive tasks of a trace, from random places in it, in their order and with their times.
 
-    Each scenario has `nodes` (low, high) nodes with 8, 16, 32, 64 or 96 cores, 2 to 8 GiB a core,
-    and on `gpu_nodes` of them 1, 2, 4 or 8 GPUs; `tasks` tasks of `classes` classes of 0.25 to 16
-    cores, 0.5 to 8 GiB a core, `gpu_tasks` of them with a share of a GPU, 1, 2 or 4 GPUs. Run times
-    are log-normal with mean `mean_s` and sigma 1; arrivals are Poisson at the rate at which, if
-    nothing had to wait, `load` of the scarcest resource would be in use. `endless` tasks never end:
-    then they come one a second. Nodes draw 60 to 250 W idle to full a package of 32 cores, and 30
-    to 300 W a GPU. `changes` node events fall into the time of the arrivals: a node joins, or one
-    fails, leaves, is drained or cordoned, and a quarter of the time later takes tasks again.
+    Each scenario is a window of `tasks` tasks, second 0 at the first of them, on `nodes` nodes
+    drawn from the trace's without replacement (None: all, in their order). Tasks too large for
+    every node drawn are left out. With a `load` the time between tasks is stretched or squeezed
+    until the window asks, on average, for that part of the scarcest resource: a few nodes cannot
+    carry what came in for a thousand. Fragmentation counts the typical classes of the whole trace;
+    node events of the trace are left out.
     """
 
-    nodes: tuple[int, int] = (8, 8)
+    base: Scenario
     tasks: int = 200
-    load: float = 0.9
-    gpu_nodes: float = 0.5
-    gpu_tasks: float = 0.4
-    classes: int = 16
-    mean_s: float = 600.0
-    endless: bool = False
-    changes: int = 0
-    variants: int = 256
+    nodes: int | None = None
+    load: float | None = None
+    variants: int = 1024
     seed: int = 0
     carbon: Carbon | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.nodes
+        size, count = len(self.base.tasks), len(self.base.cluster)
         for name, value, most in (
-            ("nodes", low, 100_000), ("nodes", high, 100_000), ("tasks", self.tasks, 10_000_000),
-            ("classes", self.classes, 10_000), ("variants", self.variants, 2**31),
-            ("changes + 1", self.changes + 1, 10_000),
+            ("tasks", self.tasks, size), ("nodes", self.rows, count),
+            ("variants", self.variants, 2**31),
         ):  # fmt: skip
             if not 1 <= value <= most:
                 raise ConfigError(f"expected 1..{most:,}, got {value!r}").at(field=name)
-        if high < low:
-            raise ConfigError(f"expected (low, high), got {self.nodes}").at(field="nodes")
-        for name in ("gpu_nodes", "gpu_tasks"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"expected 0..1, got {getattr(self, name)!r}").at(field=name)
-        for name in ("load", "mean_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"expected a finite number above 0, got {value!r}").at(field=name)
+        if self.load is None:
+            return
+        if not (math.isfinite(self.load) and self.load > 0):
+            raise ConfigError(f"expected a finite number above 0, got {self.load!r}").at(
+                field="load"
+            )
+        if not np.isfinite(self.base.tasks.duration_s).all():
+            raise ConfigError("needs tasks that end: this trace has some that never do").at(
+                field="load"
+            )
 
     @property
     def rows(self) -> int:
-        """The most nodes, and one more for each change."""
-        return self.nodes[1] + self.changes
+        """Nodes of each scenario."""
+        return len(self.base.cluster) if self.nodes is None else self.nodes
 
     def scenario(self, number: int) -> Scenario:
-        """Number and seed decide everything in it."""
+        """Number and seed decide the window and the nodes."""
         rng = np.random.default_rng([self.seed, number])
-        nodes = _nodes(rng, int(rng.integers(self.nodes[0], self.nodes[1] + 1)), self.gpu_nodes)
-        gpus = sum(node.capacity.gpu_count for node in nodes)
-        classes = _classes(rng, self.classes, self.gpu_tasks if gpus else 0.0, nodes)
-        class_id = rng.integers(len(classes), size=self.tasks)
-        if self.endless:
-            submit_s, duration_s = np.arange(self.tasks, dtype=float), np.full(self.tasks, np.inf)
-        else:
-            gaps = rng.standard_exponential(self.tasks) / self._rate(nodes, classes)
-            duration_s = rng.lognormal(math.log(self.mean_s) - 0.5, 1.0, self.tasks)
-            submit_s = np.cumsum(gaps)
-        names = [f"task-{i}" for i in range(self.tasks)]
-        return Scenario(
-            cluster=Cluster(nodes, name=f"generated-{number}"),
-            tasks=TaskTable.build(names, classes, class_id, submit_s, duration_s),
-            node_events=_changes(rng, nodes, self.changes, float(submit_s[-1]), self.gpu_nodes),
-            name=f"generated-{self.seed}-{number}",
-            source=f"generated, seed {self.seed}, number {number}",
+        first = int(rng.integers(len(self._order) - self.tasks + 1))
+        nodes = self.base.cluster.nodes
+        if self.nodes is not None:
+            chosen = np.sort(rng.choice(len(nodes), self.nodes, replace=False))
+            nodes = tuple(nodes[int(i)] for i in chosen)
+        table = self.base.tasks.take(self._order[first : first + self.tasks])
+        table = table.take(np.flatnonzero(_placeable(table, nodes)))
+        table = replace(table, submit_s=self._times(table, nodes))
+        return replace(
+            self.base,
+            cluster=replace(self.base.cluster, nodes=nodes),
+            tasks=table,
+            name=f"{self.base.name}-{self.seed}-{number}",
+            node_events=(),
+            bound={},
+            typical=self._typical,
         )
 
-    def _rate(self, nodes: tuple[Node, ...], classes: list[TaskClass]) -> float:
-        """Tasks a second that keep `load` of the scarcest resource in use."""
-        uses: list[float] = []
-        for name in ("cpu_milli", "memory_mib", "gpu_milli_total"):
-            capacity = sum(getattr(node.capacity, name) for node in nodes)
-            asked = float(np.mean([getattr(c.resources, name) for c in classes]))
-            uses.append(asked / capacity if capacity else 0.0)
-        return self.load / (max(uses) * self.mean_s)
+    def _times(self, table: TaskTable, nodes: tuple[Node, ...]) -> NDArray[np.float64]:
+        times = table.submit_s - table.submit_s.min(initial=np.inf) if len(table) else np.zeros(0)
+        if self.load is None or len(table) < 2 or times[-1] == 0:
+            return times
+        amount = {name: table.request(name) * table.duration_s for name in AMOUNTS}
+        mean = {name: float(total.mean()) for name, total in amount.items()}
+        return times * ((len(table) - 1) / times[-1] / arrival_rate(nodes, mean, self.load))
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.base.tasks.submit_s, kind="stable")
+
+    @cached_property
+    def _typical(self) -> tuple[tuple[TaskClass, float], ...] | None:
+        if self.base.typical is not None or not has_gpus(self.base.tasks.classes):
+            return self.base.typical
+        return typical_classes(self.base.tasks)
 
 
-def _nodes(rng: np.random.Generator, count: int, gpu_share: float) -> tuple[Node, ...]:
-    cores = rng.choice([8, 16, 32, 64, 96], count)
-    gib = rng.choice([2, 4, 8], count) * cores
-    gpus = np.where(rng.random(count) < gpu_share, rng.choice([1, 2, 4, 8], count), 0)
-    watts = PowerModel(60.0, 250.0, 32_000, 30.0, 300.0)
-    width = len(str(count - 1))
-    return tuple(
-        Node(
-            f"node-{i:0{width}d}",
-            Resources(
-                1000 * int(cores[i]), 1024 * int(gib[i]), int(gpus[i]), GPU_MILLI * bool(gpus[i])
-            ),
-            gpu_model="gpu" if gpus[i] else "",
-            power=watts,
-        )
-        for i in range(count)
-    )  # fmt: skip
+AMOUNTS = ("cpu_milli", "memory_mib", "gpu_milli_total")
 
 
-def _changes(
-    rng: np.random.Generator, nodes: tuple[Node, ...], count: int, span_s: float, gpu_share: float
-) -> tuple[NodeEvent, ...]:
-    """Half of them joins, the rest one of four ends for a node that nothing happened to yet."""
-    found: list[NodeEvent] = []
-    free = [node.name for node in nodes]
-    for i, time_s in enumerate(np.sort(rng.uniform(0.0, span_s, count)).tolist()):
-        joins = rng.random() < 0.5 or len(free) < 2
-        name = f"joined-{i}" if joins else free.pop(int(rng.integers(len(free))))
-        if joins:
-            node = replace(_nodes(rng, 1, gpu_share)[0], name=name)
-            found.append(NodeEvent(time_s, NodeChange.JOIN, name, node))
-            continue
-        change = (NodeChange.FAIL, NodeChange.LEAVE, NodeChange.DRAIN, NodeChange.CORDON)[
-            rng.integers(4)
-        ]
-        found.append(NodeEvent(time_s, change, name))
-        if change in (NodeChange.DRAIN, NodeChange.CORDON):
-            found.append(NodeEvent(time_s + span_s / 4, NodeChange.UNCORDON, name))
-    return tuple(found)
+def arrival_rate(nodes: Sequence[Node], mean: Mapping[str, float], load: float) -> float:
+    """Tasks a second that keep `load` of the scarcest resource in use, if nothing has to wait.
+
+    `mean` amount x run time of a task, by name of the resource.
+    """
+    offered = {name: sum(getattr(n.capacity, name) for n in nodes) for name in AMOUNTS}
+    return load / max(mean[name] / offered[name] for name in AMOUNTS if offered[name])
 
 
-def _classes(
-    rng: np.random.Generator, count: int, gpu_share: float, nodes: tuple[Node, ...]
-) -> list[TaskClass]:
-    """Classes of which each fits on some empty node."""
-    found: list[TaskClass] = []
-    while len(found) < count:
-        cores = float(rng.choice([0.25, 0.5, 1, 2, 4, 8, 16]))
-        memory = int(1024 * cores * float(rng.choice([0.5, 1, 2, 4, 8])))
-        gpus, milli = 0, 0
-        if rng.random() < gpu_share:
-            gpus, milli = ((1, 250), (1, 500), (1, 1000), (2, 1000), (4, 1000))[rng.integers(5)]
-        asked = Resources(int(1000 * cores), memory, gpus, milli)
-        if any(_holds(node.capacity, asked) for node in nodes):
-            found.append(TaskClass(asked))
-    return found
-
-
-def _holds(capacity: Resources, asked: Resources) -> bool:
+def holds(node: Node, wanted: TaskClass) -> bool:
+    """Whether the node, when empty, has room for a task of the class."""
+    asked, has = wanted.resources, node.capacity
+    if asked.gpu_count and wanted.gpu_models and node.gpu_model not in wanted.gpu_models:
+        return False
     names = ("cpu_milli", "memory_mib", "gpu_count")
-    return all(getattr(capacity, name) >= getattr(asked, name) for name in names)
+    return all(getattr(has, name) >= getattr(asked, name) for name in names)
+
+
+def _placeable(table: TaskTable, nodes: Sequence[Node]) -> NDArray[np.bool_]:
+    kinds = {(n.capacity, n.gpu_model): n for n in nodes}.values()
+    able = np.array([any(holds(node, wanted) for node in kinds) for wanted in table.classes])
+    return able[table.class_id]
 
 
 def named(text: str) -> Source:
-    """A trace, or the name of a generated scenario, as `cerebrum simulate` takes it."""
+    """A trace, or a name such as `openb-like:nodes=8`, as `cerebrum simulate` takes them."""
     from cerebrum import traces
 
     return Given([traces.read(text)])
