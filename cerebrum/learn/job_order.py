@@ -42,7 +42,7 @@ SHARED = 4
 VALIDATION = 32
 EVERY = 10
 """Generations from one validation to the next."""
-GENERATIONS = {"none": 500, "easy": 500}
+GENERATIONS = {"none": 300, "easy": 300}
 
 
 @dataclass(frozen=True)

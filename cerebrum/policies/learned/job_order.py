@@ -122,7 +122,8 @@ def make(
         raise ConfigError(f"model {card.name!r}: expected a {KIND}, got a {card.kind}")
     card.require(SCHEMA)
     trained = str(card.architecture.get("backfill", "none"))
-    order = JobOrder(Network.read(artefact.weights))
-    return QueuePolicy(
-        card.name, order, backfill or trained, queue, final, score=score, reads_machine=True
-    )
+    chosen, order = backfill or trained, JobOrder(Network.read(artefact.weights))
+    policy = QueuePolicy(card.name, order, chosen, queue, final, score=score, reads_machine=True)
+    if chosen == trained:
+        policy.name = card.name
+    return policy
