@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 CURVE = "curve.csv"
 """In `Settings.out`: a line a report of progress; the first column is what the others are over."""
 
-RECIPES: dict[str, str] = {}
+RECIPES: dict[str, str] = {
+    "job-order": "cerebrum.learn.job_order:job_order",
+    "job-order-easy": "cerebrum.learn.job_order:job_order_easy",
+}
 """Name of the artefact -> the function that makes it."""
 
 Progress = Callable[[int, int, Mapping[str, float]], None]

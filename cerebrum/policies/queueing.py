@@ -28,6 +28,7 @@ from cerebrum.model.decisions import Bind, Decision, Wait
 from cerebrum.model.errors import UnknownName
 from cerebrum.model.events import Refusal
 from cerebrum.model.snapshot import Snapshot
+from cerebrum.policies.machine import Machine, machine
 from cerebrum.policies.room import Room
 from cerebrum.policies.scorers import get_scorer
 from cerebrum.policies.units import Unit, firsts, processors, units
@@ -38,12 +39,14 @@ class Jobs:
     """The queue by column, in queue order: one entry a job.
 
     `submit_s`, `requested_s` seconds (at least 1e-9), `processors` CPU cores, `now_s` the time.
+    `machine` is what runs and what is free, for an order that said it reads it; else None.
     """
 
     now_s: float
     submit_s: NDArray[np.float64]
     requested_s: NDArray[np.float64]
     processors: NDArray[np.float64]
+    machine: Machine | None = None
 
     @property
     def wait_s(self) -> NDArray[np.float64]:
@@ -56,7 +59,10 @@ Order = Callable[[Jobs], Sequence[NDArray[np.float64]]]
 
 
 class QueuePolicy:
-    """An order of the queue with a head that blocks, optionally EASY backfilling."""
+    """An order of the queue with a head that blocks, optionally EASY backfilling.
+
+    An order that `reads_machine` is asked again after each start: what is free is not the same.
+    """
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class QueuePolicy:
         final: bool = True,
         gpus: str = "best",
         score: str = "",
+        reads_machine: bool = False,
     ) -> None:
         self.name = name if backfill == "none" else f"{name}+{backfill}"
         _one_of("backfill", backfill, ("none", "easy"))
@@ -74,7 +81,7 @@ class QueuePolicy:
         _one_of("gpus", gpus, GPU_RULES)
         self._order = order
         self._easy, self._skip, self._final = backfill == "easy", queue == "skip", final
-        self._gpus = gpus
+        self._gpus, self._reads_machine = gpus, reads_machine
         self._score = get_scorer(score) if score else None
 
     def decide(self, snapshot: Snapshot) -> Decision:
@@ -88,6 +95,8 @@ class QueuePolicy:
         for i, (place, unit) in enumerate(queue):
             found = room.place(unit)
             binds += found
+            if found and self._reads_machine:
+                return Decision(tuple(binds))  # we are asked again at once
             if not found:
                 kept.append((place, unit))
                 if not self._skip:
@@ -110,6 +119,7 @@ class QueuePolicy:
             columns.submit_s[first],
             columns.requested_s[first],
             processors(snapshot, waiting),
+            machine(snapshot) if self._reads_machine else None,
         )
         keys = list(reversed(self._order(jobs)))
         if self._final:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cerebrum import traces
-from cerebrum.experiments.reproduce import FOLDERS, Line, fgd, reproduce, rlscheduler
+from cerebrum.experiments.reproduce import FOLDERS, Line, fgd, reproduce
 from cerebrum.experiments.simulate import find_scenario
 from cerebrum.model.errors import NotFound, TraceError, UnknownName
+from cerebrum.traces.windows import start_indices
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_a_wrong_row_of_the_published_side_is_named(folder: Path) -> None:
 
 def test_windows_are_those_the_authors_drew() -> None:
     wanted = [1981, 2756, 4299, 8850, 3316, 2714, 5228, 7762, 4022, 7085]
-    assert rlscheduler.start_indices(10_000) == wanted
+    assert start_indices(10_000) == wanted
 
 
 @pytest.mark.needs(data="openb")

@@ -6,9 +6,8 @@ machine of 256 processors. Protocol and figures: docs/reference/rlscheduler-prot
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 
 from cerebrum.experiments._parallel import each
 from cerebrum.experiments.reproduce import Advance, Line, Reproduction, chosen
-from cerebrum.model.errors import ConfigError, NotFound
+from cerebrum.model.errors import NotFound
+from cerebrum.traces.windows import start_indices, window
 
 if TYPE_CHECKING:
     from cerebrum.policies.queueing import Jobs
 
 TRACE = "lublin_256"
-LENGTH = 1024
-WINDOWS = 10
 SEED = 1
 FLOOR_S = 10.0
 
@@ -123,26 +121,12 @@ def _jobs(path: Path) -> int:
     return len(_read(path).tasks)
 
 
-def start_indices(size: int, seed: int = SEED) -> list[int]:
-    """First job of each window, from the generator that gym built before version 0.22."""
-    if size < 2 * LENGTH + 2:
-        raise ConfigError(f"expected more than {2 * LENGTH + 1} jobs, got {size}")
-    digest = hashlib.sha512(str(seed).encode()).digest()
-    words = np.frombuffer(digest[:8], "<u4").tolist()
-    while words and not words[-1]:
-        words.pop()
-    rng = np.random.RandomState(words or [0])
-    return [int(rng.randint(LENGTH, size - LENGTH - 1)) for _ in range(WINDOWS)]
-
-
 def measure(cell: Cell) -> tuple[Cell, float]:
     """Mean bounded slowdown of one window."""
     from cerebrum.engine.metrics import task_columns
     from cerebrum.executors.simulated import Simulation
 
-    scenario = _read(cell.path)
-    window = scenario.tasks.take(np.arange(cell.first, cell.first + LENGTH))
-    scenario = replace(scenario, tasks=window)
+    scenario = window(_read(cell.path), cell.first)
     simulation = Simulation(scenario, np.random.default_rng(SEED))
     simulation.run(_policy(cell.rule, "easy" if cell.easy else "none"))
     columns = task_columns(scenario, simulation.engine.log, FLOOR_S)
