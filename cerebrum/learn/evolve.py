@@ -25,7 +25,12 @@ class Strategy:
     """Ask for candidates, tell what they were worth (higher is better), again and again."""
 
     def __init__(
-        self, mean: Vector, sigma: float, seed: int, population: int = 0, scale: Vector | None = None
+        self,
+        mean: Vector,
+        sigma: float,
+        seed: int,
+        population: int = 0,
+        scale: Vector | None = None,
     ) -> None:
         n = len(mean)
         if not (n and np.isfinite(mean).all() and 0.0 < sigma < math.inf):

@@ -48,7 +48,9 @@ def price_list(asked: Mapping[int, float]) -> Vector:
     sizes = np.array(sorted(steps))
     counts = np.array([steps[int(size)] for size in sizes])
     # A pattern says how many tasks of each size share a GPU; first one size alone.
-    patterns = [np.eye(len(sizes), dtype=np.int64)[i] * ((PRICES - 1) // s) for i, s in enumerate(sizes)]
+    patterns = [
+        np.eye(len(sizes), dtype=np.int64)[i] * ((PRICES - 1) // s) for i, s in enumerate(sizes)
+    ]
     while True:
         worth, pattern = _dearest(sizes, _duals(patterns, counts))
         if worth[-1] <= 1.0 + _EPSILON or len(patterns) >= _MOST_PATTERNS:
