@@ -9,17 +9,16 @@ seeds 1000 up; the published seeds 42 to 51 are not looked at.
 from __future__ import annotations
 
 import csv
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.learn.episodes import LOADS
+from cerebrum.learn import checkpoints
 from cerebrum.learn.evolve import Strategy
+from cerebrum.learn.filling import LOADS
 from cerebrum.learn.packing import demand, price_list
 from cerebrum.learn.placements import placements
 from cerebrum.learn.recipes import CURVE, Settings
@@ -88,29 +87,21 @@ class Search:
     wall_s: float = 0.0
 
     def save(self, path: Path) -> None:
-        """Write everything that decides what comes next; replaces at once."""
-        state = self.strategy.state()
-        plain = {"rng": state.pop("rng"), "draws": self.rng.bit_generator.state}
-        partial = path.with_suffix(".partial.npz")
-        np.savez(
-            partial, **state, plain=np.array(json.dumps(plain)), best=self.best,
-            best_worth=self.best_worth, cpu_s=self.cpu_s, wall_s=self.wall_s,
-        )  # fmt: skip
-        partial.replace(path)
+        """Write everything that decides what comes next."""
+        arrays = self.strategy.state() | {"best": self.best}
+        facts = {"rng": arrays.pop("rng"), "draws": self.rng.bit_generator.state}
+        facts |= {"best_worth": self.best_worth, "cpu_s": self.cpu_s, "wall_s": self.wall_s}
+        facts |= {name: arrays.pop(name) for name in ("sigma", "generation", "population")}
+        checkpoints.save(path, arrays, facts)
 
     @classmethod
     def load(cls, path: Path) -> Search:
-        """What `save` wrote."""
-        with np.load(path, allow_pickle=False) as found:
-            state: dict[str, Any] = {name: found[name] for name in found.files}
-        plain = json.loads(str(state["plain"]))
+        """What `save` wrote. Raises `InputError`."""
+        arrays, facts = checkpoints.load(path)
         rng = np.random.default_rng(0)
-        rng.bit_generator.state = plain["draws"]
-        strategy = Strategy.restored({**state, "rng": plain["rng"]})
-        return cls(
-            strategy, rng, state["best"], float(state["best_worth"]),
-            float(state["cpu_s"]), float(state["wall_s"]),
-        )  # fmt: skip
+        rng.bit_generator.state = facts["draws"]
+        figures = (float(facts[name]) for name in ("best_worth", "cpu_s", "wall_s"))
+        return cls(Strategy.restored(arrays | facts), rng, arrays["best"], *figures)
 
 
 def searched() -> NDArray[np.int64]:
@@ -143,7 +134,7 @@ def train(settings: Settings) -> Artefact:
     if folder is None or not folder.is_dir():
         raise NotFound("openb-scorer is trained on the openb traces: give their folder with --data")
     prices = price_list(demand(traces.read(folder, "openb").tasks))
-    checkpoint = settings.out / "checkpoint.npz"
+    checkpoint = settings.out / "checkpoint.safetensors"
     going_on = settings.resume and checkpoint.is_file()
     search = Search.load(checkpoint) if going_on else _first(settings)
     arrivals = (*TRAINING, *TRAINING_OTHERS, *VALIDATION, *VALIDATION_OTHERS)
@@ -168,7 +159,7 @@ def _full(moved: Vector) -> Vector:
 
 def _generation(search: Search, trials: Trials, steps: int) -> dict[str, float]:
     """One generation on arrivals all its candidates share; the line of the curve."""
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, wall = trials.cpu_s, time.perf_counter()
     strategy = search.strategy
     picked = search.rng.choice(len(TRAINING), PER_GENERATION - 1, replace=False).tolist()
     picked.append(len(TRAINING) + strategy.generation % len(OTHERS))
@@ -177,7 +168,7 @@ def _generation(search: Search, trials: Trials, steps: int) -> dict[str, float]:
     line = _line(search) | {"best": float(worths.max()), "median": float(np.median(worths))}
     if strategy.generation % VALIDATE_EVERY == 0 or strategy.generation == steps:
         line |= _validate(search, trials)
-    search.cpu_s += time.process_time() - cpu
+    search.cpu_s += trials.cpu_s - cpu
     search.wall_s += time.perf_counter() - wall
     return line
 
@@ -268,14 +259,14 @@ def _artefact(
         algorithm="CMA-ES over a score linear in features by kind of task; prices of parts of a "
         "GPU by a cutting-stock program",
         observation=Observation.of(SCHEMA),
-        architecture={"kinds": KINDS, "hidden": 0, "gpus": "score", "ties": "first"},
+        architecture={"kinds": KINDS, "base": 1.0, "hidden": 0, "gpus": "score", "ties": "first"},
         training_data=tuple(sorted({f"openb {a.pods}" for a in (*TRAINING, *TRAINING_OTHERS)})),
         seeds=tuple(a.seed for a in (*TRAINING, *TRAINING_OTHERS)),
         command="cerebrum train openb-scorer --data DATA"
         + ("" if shipped else f" --seed {settings.seed} --budget {settings.budget:g}"),
         training_cpu_s=search.cpu_s,
         training_wall_s=search.wall_s,
-        statistics_note=f"ways to place a task that FGD met, openb default, seed {TRAINING[0].seed}",
+        statistics_note=f"ways to place a task that FGD met, openb, seed {TRAINING[0].seed}",
         evaluation=evaluation,
         limits=(
             "prices are those of openb's task sizes: other mixes need other prices",

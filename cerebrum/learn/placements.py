@@ -79,7 +79,7 @@ def _list(handle, class_id, prices, scratch, x, rows, gpus):
 @kernel
 def _seen(node, g):
     """Whether a GPU before `g` has the same room."""
-    for earlier in range(g):
+    for earlier in range(g):  # noqa: SIM110
         if node.gpu_free[earlier] == node.gpu_free[g]:
             return True
     return False

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 CURVE = "curve.csv"
 """In `Settings.out`: a line a report of progress; the first column is what the others are over."""
 
-RECIPES: dict[str, str] = {}
+RECIPES: dict[str, str] = {
+    "openb-scorer": "cerebrum.learn.openb_scorer:train",
+}
 """Name of the artefact -> the function that makes it."""
 
 Progress = Callable[[int, int, Mapping[str, float]], None]

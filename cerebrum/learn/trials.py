@@ -6,6 +6,7 @@ What comes back does not depend on the number of processes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.learn.episodes import Episode
+from cerebrum.learn.filling import Filling
 from cerebrum.policies.learned.node_scorer import TrainableScorer, policy
 
 Vector = NDArray[np.float64]
@@ -40,7 +41,7 @@ class Stage:
         from cerebrum import policies, traces
 
         self._scorer = TrainableScorer(hidden, prices)
-        self._episodes: list[Episode] = []
+        self._episodes: list[Filling] = []
         self._fgd: list[Vector] = []
         for one in arrivals:
             scenario = traces.read(
@@ -48,7 +49,7 @@ class Stage:
             )
             assert scenario.report is not None
             fgd = policies.get_policy(f"fgd-original:{scenario.report.kept}", queue="reject")
-            episode = Episode(scenario)
+            episode = Filling(scenario)
             self._episodes.append(episode)
             self._fgd.append(episode.run(fgd))  # type: ignore[arg-type]
 
@@ -67,17 +68,27 @@ def _open_stage(folder: Path, arrivals: Sequence[Arrivals], prices: Vector, hidd
     _stage = Stage(folder, arrivals, prices, hidden)
 
 
-def _gains(weights: Vector, picked: Sequence[int]) -> Vector:
+def _gains(weights: Vector, picked: Sequence[int]) -> tuple[Vector, float]:
     assert _stage is not None
-    return _stage.gains(weights, picked)
+    return _timed(_stage, weights, picked)
+
+
+def _timed(stage: Stage, weights: Vector, picked: Sequence[int]) -> tuple[Vector, float]:
+    """The gains, and the CPU seconds they took."""
+    start = time.process_time()
+    return stage.gains(weights, picked), time.process_time() - start
 
 
 class Trials:
-    """A stage in each of `jobs` processes (1: in this one). Close it, or use it in a `with`."""
+    """A stage in each of `jobs` processes (1: in this one). Close it, or use it in a `with`.
+
+    `cpu_s` is what all candidates took so far.
+    """
 
     def __init__(
         self, folder: Path, arrivals: Sequence[Arrivals], prices: Vector, hidden: int, jobs: int = 1
     ) -> None:
+        self.cpu_s = 0.0
         given = (folder, tuple(arrivals), prices, hidden)
         self._pool: ProcessPoolExecutor | None = None
         self._own: Stage | None = None
@@ -89,9 +100,12 @@ class Trials:
     def gains(self, candidates: Sequence[Vector] | Vector, picked: Sequence[int]) -> Vector:
         """float64[candidates, picked, loads] of `Stage.gains`."""
         if self._own is not None:
-            return np.array([self._own.gains(w, picked) for w in candidates])
-        assert self._pool is not None
-        return np.array(list(self._pool.map(_gains, candidates, [picked] * len(candidates))))
+            found = [_timed(self._own, w, picked) for w in candidates]
+        else:
+            assert self._pool is not None
+            found = list(self._pool.map(_gains, candidates, [picked] * len(candidates)))
+        self.cpu_s += sum(cpu_s for _, cpu_s in found)
+        return np.array([gains for gains, _ in found])
 
     def __enter__(self) -> Self:
         return self
