@@ -1,10 +1,10 @@
 """An evolution strategy: search for weights by comparing what whole episodes made of them.
 
-`Strategy` is CMA-ES (Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv 1604.00772): candidates
-are drawn from a normal distribution, the better half moves its mean, its step size and its
-covariance. Candidates come in antithetic pairs, mean + d and mean - d. Only their order counts, so
-an objective may have cliffs. Nothing is drawn but from the generator given by the seed, and the
-whole state is in `state()`, so that a search that was interrupted goes on bit by bit.
+`Strategy` is CMA-ES (Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv 1604.00772).
+Candidates come in antithetic pairs, mean + d and mean - d, from a normal distribution; the better
+half moves its mean, its step size and its covariance. Only their order counts, so an objective may
+have cliffs. Nothing is drawn but from the generator given by the seed, and the whole state is in
+`state()`, so that a search that was interrupted goes on bit by bit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Strategy:
         self.generation = 0
         self._covariance = np.diag(np.ones(n) if scale is None else np.square(scale))
         self._path_sigma, self._path_c = np.zeros(n), np.zeros(n)
-        self._asked = np.zeros((0, n))
+        self._asked: Vector = np.zeros((0, n))
         self._constants(n)
         self._factor()
 
@@ -72,7 +72,7 @@ class Strategy:
         """float64[population, n]: candidates, the second half mirrors the first."""
         draws = self._rng.standard_normal((self.population // 2, len(self.mean)))
         steps = (draws * self._axes) @ self._basis.T
-        self._asked = np.concatenate([steps, -steps])
+        self._asked = np.vstack([steps, -steps]).astype(np.float64)
         return self.mean + self.sigma * self._asked
 
     def tell(self, worth: Vector) -> None:

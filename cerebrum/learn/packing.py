@@ -1,3 +1,4 @@
+# pyright: basic
 """What a part of a GPU is worth: prices from a linear program over ways to fill a GPU.
 
 Tasks that share GPUs are a cutting-stock problem (Gilmore and Gomory, Operations Research 9, 1961):

@@ -1,8 +1,8 @@
 # pyright: basic, reportPrivateImportUsage=false
 """What a node scorer sees: one node with the task placed, next to the node as it was.
 
-Every number is of this node, this task and the typical classes only, so that the engine's remembered
-scores stay right until the node itself changes. Amounts are thousandths of a GPU unless said
+Every number is of this node, this task and the typical classes only, so that the scores the engine
+remembers stay right until the node itself changes. Amounts are thousandths of a GPU unless said
 otherwise; what is relative to demand is measured against the scenario's typical classes.
 """
 
@@ -23,26 +23,30 @@ SCHEMA = Schema(
         Feature("relief", "gpu_milli", 1000.0, "F_n before less F_n after (FGD's gradient)"),
         Feature("fragmentation", "gpu_milli", 4000.0, "F_n after"),
         Feature("deep_relief", "gpu_milli", 1000.0,
-                "what a GPU filled with copies of a typical class wastes: before less after"),
+                "what stays of the GPU a part is cut from when it is filled with copies of a "
+                "typical class: before less after"),
         Feature("starved_relief", "gpu_milli", 1000.0,
-                "GPU that CPU runs out for, if filled with a typical class: before less after"),
+                "GPU left over when a typical class fills the node until its CPU ends: before "
+                "less after"),
         Feature("starved", "gpu_milli", 4000.0, "the same, after"),
         Feature("short_of_cpu", "gpu_milli", 4000.0,
-                "GPU left beyond what the CPU left would serve at the typical CPU per GPU"),
-        Feature("spare_cpu", "gpu_milli", 4000.0, "CPU left beyond that, as the GPU it would serve"),
+                "GPU left beyond what the CPU left serves at the typical CPU per GPU"),
+        Feature("spare_cpu", "gpu_milli", 4000.0,
+                "CPU left beyond what the GPU left needs, as the GPU it would serve; at most 2"),
         Feature("cpu_free", "share", 1.0, "CPU left of the node's own"),
         Feature("gpu_free", "share", 1.0, "GPU left of the node's own"),
         Feature("whole_free", "GPUs", 8.0, "GPUs nobody uses"),
         Feature("part_free", "gpu_milli", 4000.0, "GPU left on GPUs in use"),
-        Feature("opened", "GPUs", 1.0, "whether a part of a GPU is cut from one nobody used"),
-        Feature("empty", "nodes", 1.0, "whether nothing ran on the node before"),
+        Feature("opened", "GPUs", 1.0, "whether a part is cut from a GPU nobody used"),
+        Feature("empty", "nodes", 1.0, "whether nothing was taken of the node before"),
         Feature("left", "gpu_milli", 1000.0, "what is left of the GPU a part is cut from"),
         Feature("bargain", "GPUs", 0.01,
-                "worth of the part and of what is left of its GPU, less that GPU's worth before, by "
-                "the model's own price list: 0 at best"),
+                "worth of the part and of what is left of its GPU, less what that GPU was worth, "
+                "by the model's price list: 0 at best"),
         Feature("gpus", "GPUs", 8.0, "GPUs of the node"),
         Feature("cpu_per_gpu", "cpu_milli", 50000.0, "the node's own CPU per GPU, at most 100,000"),
-        Feature("sought", "share", 1.0, "typical GPU tasks that insist on few models, this among them"),
+        Feature("sought", "share", 1.0,
+                "typical tasks that insist on GPU models, this node's among them"),
         Feature("stretch", "ratio", 1.0,
                 "CPU left per GPU left over the typical CPU per GPU: after less before, -2 to 2"),
     ),

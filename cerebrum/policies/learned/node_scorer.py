@@ -1,11 +1,12 @@
 # pyright: basic, reportPrivateImportUsage=false
 """A learned node scorer: FGD's whole number, plus what a small network makes of the node.
 
-    score = FGD + L[kind] . x + sum over units of v x tanh(U . [x, kind, 1])
+    score = base x FGD + L[kind] . x + sum over units of v x tanh(U . [x, kind, 1])
 
 x are the numbers of `node_features`, `kind` whether the task wants no GPU, a part of one or whole
-ones. With all weights zero it is FGD (`cerebrum.policies.fgd`), truncation and ties included, so
-training starts from the best heuristic and not from noise. One network scores every node: a score
+ones. With base 1 and all weights zero it is FGD (`cerebrum.policies.fgd`), truncation and ties
+included, so that training starts from the best heuristic and not from noise; with base 0 the
+network is on its own. One network scores every node: a score
 depends neither on the order nor on the number of nodes, and the engine remembers it until the node
 changes.
 """
@@ -63,23 +64,23 @@ def correction(x, kind, w):
 
 
 @kernel
-def learned_score(before, after, task, typical, w, prices):
-    """FGD's number plus the learned correction."""
-    base, fragmented = fgd_score(before, after, typical)
+def learned_score(before, after, task, typical, w, prices, base):
+    """`base` times FGD's number, plus the learned correction."""
+    fgd, fragmented = fgd_score(before, after, typical)
     x = features(before, after, task, typical, fragmented, prices)
-    return base + correction(x, kind_of(task), w)
+    return base * fgd + correction(x, kind_of(task), w)
 
 
-def frozen(weights: Vector, prices: Vector, name: str = "learned") -> Scorer:
+def frozen(weights: Vector, prices: Vector, base: float = 1.0, name: str = "learned") -> Scorer:
     """A scorer with its weights compiled in: what serves. Raises `ConfigError` for bad weights.
 
     Numba's cache key holds what a closure's own cells hold, so the compiled code is found again for
-    these numbers only. That is why the kernels are globals and nothing but arrays is closed over.
+    these numbers only. That is why kernels are globals and nothing but numbers is closed over.
     """
     w, worth = checked(weights).copy(), checked_prices(prices).copy()
 
     def learned(before, after, task, typical):
-        return learned_score(before, after, task, typical, w, worth)
+        return learned_score(before, after, task, typical, w, worth, base)
 
     return Scorer(learned, name)
 
@@ -113,7 +114,7 @@ class TrainableScorer(Scorer):
     The compiled code reads the weights in place, so it must not outlive this object.
     """
 
-    def __init__(self, hidden: int, prices: Vector) -> None:
+    def __init__(self, hidden: int, prices: Vector, base: float = 1.0) -> None:
         w, worth = np.zeros(size(hidden)), checked_prices(prices).copy()
         self._buffer, self._table = w, addresses((w, worth))
         place = int(self._table.ctypes.data)
@@ -121,10 +122,10 @@ class TrainableScorer(Scorer):
 
         def trainable(before, after, task, typical):
             table = _open_weights(place)
-            return learned_score(before, after, task, typical, table.values, table.prices)
+            return learned_score(before, after, task, typical, table.values, table.prices, base)
 
         def interpreted(before, after, task, typical):
-            return learned_score(before, after, task, typical, w, worth)
+            return learned_score(before, after, task, typical, w, worth, base)
 
         super().__init__(trainable if JIT else interpreted, "trainable")
 
@@ -151,7 +152,7 @@ class TrainableScorer(Scorer):
             return super().address
         if not hasattr(self, "_compiled"):
             self._compiled = numba.cfunc(SCORER)(self.function)
-        return int(self._compiled.address)
+        return int(self._compiled.address or 0)
 
 
 def policy(scorer: Scorer, queue: str = "skip", name: str | None = None) -> Incremental:
@@ -181,4 +182,7 @@ def arrays_of(weights: Vector, prices: Vector) -> Mapping[str, NDArray[Any]]:
 def make(artefact: Artefact, queue: str = "skip") -> Incremental:
     """The policy of a node scorer's artefact, for `get_policy("learned:...")`."""
     artefact.card.require(SCHEMA)
-    return policy(frozen(*weights_of(artefact), artefact.card.name), queue)
+    base = artefact.card.architecture.get("base", 1.0)
+    if base not in (0.0, 1.0):
+        raise ConfigError(f"expected 0 or 1, got {base!r}").at(field="card.architecture.base")
+    return policy(frozen(*weights_of(artefact), float(base), artefact.card.name), queue)

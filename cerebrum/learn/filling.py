@@ -19,7 +19,7 @@ LOADS = tuple(range(80, 131))
 """Arrived GPU request in % of capacity, at which allocation is taken."""
 
 
-class Episode:
+class Filling:
     """One scenario to place. Building it costs 30 ms on openb, running it the decisions only."""
 
     def __init__(self, scenario: Scenario, loads: tuple[int, ...] = LOADS) -> None:
