@@ -89,22 +89,26 @@ class Extender:
         return result
 
     def prioritize(self, args: ExtenderArgs) -> list[HostPriority]:
-        """The policy's opinion of each node given, 0 to 10; 10 for its first choices only.
+        """The policy's opinion of nodes given, 0 to 10; 10 for its first choices only.
 
-        All are equal where the policy has none, or cannot judge the pod.
+        A node that is not named has 0, as kube-scheduler reads it, and every name costs it time.
+        None is named where all are equal to the policy, where it has no opinion, or cannot judge
+        the pod.
         """
-        asked = names_of(args)
-        scores: list[int] = [0] * len(asked)
         policy = self._mirror.recorded.policy
-        if isinstance(policy, Scores):
-            try:
-                task = self._probe(self._read(args.pod))
-            except Unjudged:
-                return [HostPriority(name, 0) for name in asked]
-            totals = policy.totals(self._mirror.recorded.engine.snapshot(), task)
-            rows = self._mirror.nodes.rows_of(asked)
-            scores = scaled(_at(totals, rows, -np.inf)).tolist()
-        return list(map(HostPriority, asked, scores))
+        if not isinstance(policy, Scores):
+            return []
+        try:
+            task = self._probe(self._read(args.pod))
+        except Unjudged:
+            return []
+        asked = names_of(args)
+        totals = policy.totals(self._mirror.recorded.engine.snapshot(), task)
+        scores = scaled(_at(totals, self._mirror.nodes.rows_of(asked), -np.inf))
+        if scores.min(initial=MAX_SCORE) == MAX_SCORE:
+            return []
+        named: list[int] = np.flatnonzero(scores).tolist()
+        return [HostPriority(asked[i], int(scores[i])) for i in named]
 
     async def bind(self, args: BindingArgs) -> str:
         """Bind, with the uid as a precondition; '' or why it is not bound there."""

@@ -171,11 +171,12 @@ def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None
     app.state.cluster = cluster
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
+    if cluster is not None and cluster.settings.extender:
+        # First: routes are tried one after the other, which costs as much as an answer.
+        app.router.routes[:0] = extender.routes(cluster, tokens, cluster.settings.extender_open)
     app.include_router(router)
     app.include_router(shadow.router)
     app.include_router(service.router)
-    if cluster is not None and cluster.settings.extender:
-        app.router.routes.extend(extender.routes(cluster, tokens, cluster.settings.extender_open))
     return app
 
 

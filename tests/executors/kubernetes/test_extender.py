@@ -36,7 +36,9 @@ def args(pod: dict[str, Any], *names: str) -> ExtenderArgs:
 
 
 def scores(extender: Extender, pod: dict[str, Any], *names: str) -> dict[str, int]:
-    return {one.host: one.score for one in extender.prioritize(args(pod, *names))}
+    """As kube-scheduler adds them up: who is not named has 0."""
+    named = {one.host: one.score for one in extender.prioritize(args(pod, *names))}
+    return dict.fromkeys(names, 0) | named
 
 
 def order(pod: dict[str, Any], node: str) -> BindingArgs:
@@ -118,6 +120,26 @@ def test_the_policys_first_choice_has_the_highest_number_alone_and_equals_are_eq
             assert found["a"] == 10
             assert found["b"] == found["c"] <= found["d"] < 10
             assert found["nobody"] == 0
+
+    play(story)
+
+
+def test_only_nodes_that_the_policy_prefers_are_named() -> None:
+    """kube-scheduler reads every entry, and a thousand zeros say nothing."""
+
+    async def story(api: FakeApi) -> None:
+        names = [f"idle-{i}" for i in range(20)]
+        for name in names:
+            api.node(name, cpu="16")
+        pod = theirs(api, "p")
+        async with scheduling(api, "best_fit", mode="off") as scheduler:
+            assert scheduler.extender.prioritize(args(pod, *names)) == []
+            assert scheduler.extender.prioritize(args(pod)) == []
+            theirs(api, "there", cpu="8", spec={"nodeName": "idle-7"})
+            held = scheduler.mirror.held
+            await until(lambda: len(held) == 1)
+            found = scheduler.extender.prioritize(args(pod, *names))
+            assert [(one.host, one.score) for one in found] == [("idle-7", 10)]
 
     play(story)
 
