@@ -21,6 +21,7 @@ from cerebrum.executors.kubernetes._scheduler_intake import Intake
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.counters import Counters
 from cerebrum.executors.kubernetes.extender import Extender
+from cerebrum.executors.kubernetes.feeds import Feeds
 from cerebrum.executors.kubernetes.mirror import Mirror
 from cerebrum.executors.kubernetes.recorded import Journal, RecordedEngine, warm_up
 from cerebrum.executors.kubernetes.reporting import Reporter
@@ -41,7 +42,8 @@ class PodScheduler:
 
     `mode` bind: pods of `scheduler_name` are ours; shadow: those of `shadowed` are decided and not
     bound, see `shadow`; off: only watch. `clock` are seconds that never go back, `wall` Unix time.
-    `journal` hears all that the engine is told and every decision, see `recorded.replay`.
+    `journal` hears all that the engine is told and every decision, see `recorded.replay`. `feeds`
+    (of all pods) spare it informers of its own for nodes and pods.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class PodScheduler:
         rng: np.random.Generator,
         journal: Journal | None = None,
         concurrency: int = 64,
+        feeds: Feeds | None = None,
     ) -> None:
         self.policy = policy
         self.mode: Mode = mode
@@ -69,7 +72,8 @@ class PodScheduler:
         self._settings = Settings(scheduler_name, preempt, concurrency, wall, lambda: self.mode)
         self._clock, self._rng, self._journal = clock, rng, journal
         self._start_s = wall() - clock()
-        self._watching = Watching(client, self._changed, rng, clock)
+        shared = None if feeds is None else feeds.by_kind()
+        self._watching = Watching(client, self._changed, rng, clock, shared)
         self._reporter = Reporter(client, scheduler_name, identity, wall)
         self._mirror: Mirror | None = None
         self._effects: Effects | None = None
@@ -82,6 +86,12 @@ class PodScheduler:
 
     async def run(self) -> None:
         """Until cancelled: informers, decisions, binds and reports."""
+        try:
+            await self._run()
+        finally:
+            self._watching.close()
+
+    async def _run(self) -> None:
         await asyncio.to_thread(warm_up, self.policy)  # before any watch that it would starve
         async with asyncio.TaskGroup() as tasks:
             await self._watching.start(tasks)
