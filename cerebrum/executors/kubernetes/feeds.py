@@ -68,8 +68,11 @@ class Feed(Generic[T]):
         struct: type[T],
         rng: np.random.Generator,
         query: Mapping[str, str] | None = None,
+        settle: Callable[[T], None] | None = None,
     ) -> None:
-        self.informer = Informer(client, path, struct, self._changed, rng=rng, query=query)
+        self.informer = Informer(
+            client, path, struct, self._changed, rng=rng, query=query, settle=settle
+        )
         self.listeners: dict[Listener[T], None] = {}
 
     def listen(self, on_changes: OnChanges[T]) -> Listener[T]:
@@ -101,7 +104,7 @@ class Feeds:
     def __init__(self, client: Source, rng: np.random.Generator, *, all_pods: bool = True) -> None:
         query = None if all_pods else {"fieldSelector": BOUND}
         self.nodes = Feed(client, "/api/v1/nodes", objects.Node, rng)
-        self.pods = Feed(client, "/api/v1/pods", objects.Pod, rng, query)
+        self.pods = Feed(client, "/api/v1/pods", objects.Pod, rng, query, objects.detach)
 
     def by_kind(self) -> Mapping[str, Feed[Any]]:
         """The feeds by the names that `watching.KINDS` has for them."""

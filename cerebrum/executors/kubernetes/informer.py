@@ -95,7 +95,7 @@ class Informer(Generic[T]):
     it, so that a crowd does not come back together); `idle_s` after how much silence it is cut.
     `relist_s` lists anew that often although nothing seems wrong (None: never). `clock` is in
     seconds and never jumps back (None: the event loop's). `on_expired` is told why a list is done
-    again.
+    again; `settle` is done to each object before it is kept.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Informer(Generic[T]):
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_expired: Callable[[str], None] | None = None,
+        settle: Callable[[T], None] | None = None,
     ) -> None:
         self.path = path
         self.synced = asyncio.Event()
@@ -126,7 +127,7 @@ class Informer(Generic[T]):
         self._relist_s, self._rng = relist_s, rng
         self._clock = clock or _loop_time
         self._sleep = sleep
-        self._reader, self._cache = Reader(struct), Cache[T]()
+        self._reader, self._cache = Reader(struct, settle), Cache[T]()
         self._back_off = BackOff(rng)
         self._starts: TokenBucket | None = None
         self._must_list, self._listed_at, self._refusals, self._went_back = "start", 0.0, 0, 0

@@ -68,8 +68,9 @@ class Watching:
                 self._shared[kind] = feed.listen(self._listener(kind))
                 continue
             self.informers[kind] = Informer(
-                client, path, struct, self._listener(kind), rng=rng, clock=clock
-            )
+                client, path, struct, self._listener(kind), rng=rng, clock=clock,
+                settle=objects.detach if struct is objects.Pod else None,
+            )  # fmt: skip
 
     def _listener(self, kind: str) -> Callable[[Sequence[Change[Any]]], None]:
         def listen(changes: Sequence[Change[Any]]) -> None:
