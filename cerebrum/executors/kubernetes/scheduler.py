@@ -43,7 +43,7 @@ class PodScheduler:
     `mode` bind: pods of `scheduler_name` are ours; shadow: those of `shadowed` are decided and not
     bound, see `shadow`; off: only watch. `clock` are seconds that never go back, `wall` Unix time.
     `journal` hears all that the engine is told and every decision, see `recorded.replay`. `feeds`
-    (of all pods) spare it informers of its own for nodes and pods.
+    (of all pods) spare it informers of its own for nodes and pods; `shortlist`: see `Extender`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class PodScheduler:
         journal: Journal | None = None,
         concurrency: int = 64,
         feeds: Feeds | None = None,
+        shortlist: int = 0,
     ) -> None:
         self.policy = policy
         self.mode: Mode = mode
@@ -72,6 +73,7 @@ class PodScheduler:
         self._settings = Settings(scheduler_name, preempt, concurrency, wall, lambda: self.mode)
         self._clock, self._rng, self._journal = clock, rng, journal
         self._start_s = wall() - clock()
+        self._shortlist = shortlist
         shared = None if feeds is None else feeds.by_kind()
         self._watching = Watching(client, self._changed, rng, clock, shared)
         self._reporter = Reporter(client, scheduler_name, identity, wall)
@@ -120,8 +122,9 @@ class PodScheduler:
             self._settings,
         )  # fmt: skip
         self._extender = Extender(
-            mirror, effects.binder, intake.facts, self._watching.items("pods").get, intake.budgets
-        )
+            mirror, effects.binder, intake.facts, self._watching.items("pods").get, intake.budgets,
+            self._shortlist,
+        )  # fmt: skip
         self._watching.listen()
         intake.take_all()
         self._typical = TypicalPods(mirror)

@@ -144,6 +144,7 @@ class KubernetesCluster:
             client, get_policy(settings.policy), scheduler_name=settings.scheduler_name,
             mode=settings.mode, clock=time.monotonic, wall=time.time,
             rng=np.random.default_rng(), feeds=self.executor.feeds,
+            shortlist=settings.extender_shortlist,
         )  # fmt: skip
 
     def _namespace(self) -> str:
@@ -226,6 +227,9 @@ def _check(settings: LcaSettings) -> None:
         raise ConfigError("forecasts need nodes that stay: give none here").at(field="forecaster")
     if settings.extender_open and not settings.extender:
         raise ConfigError("it is about --extender, which is not given").at(field="extender_open")
+    if settings.extender_shortlist and not settings.extender:
+        problem = "it is about --extender, which is not given"
+        raise ConfigError(problem).at(field="extender_shortlist")
     if settings.extender:
         _check_extender(settings)
 

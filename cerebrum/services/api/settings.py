@@ -83,7 +83,7 @@ class LcaSettings(ServerSettings):
     `affinity` to that scheduler where it binds, else `direct`); `pod_template` a file; `image` for
     tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second;
     `extender` answers the stock scheduler's questions, `extender_open` to callers without a token
-    too (binds excepted).
+    too (binds excepted); `extender_shortlist` is how many nodes its filter leaves (0: all).
     """
 
     port: Port = 8001
@@ -114,6 +114,7 @@ class LcaSettings(ServerSettings):
     leader_election: bool = False
     extender: bool = False
     extender_open: bool = False
+    extender_shortlist: Annotated[int, Field(ge=0, le=50_000)] = 0
 
 
 def load(kind: type[S], **given: Any) -> S:

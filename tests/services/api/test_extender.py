@@ -222,6 +222,7 @@ def test_the_mode_is_switched_while_it_runs() -> None:
         ({"extender": True, "mode": "shadow"}, "mode"),
         ({"extender": True, "policy": "min-min"}, "policy"),
         ({"extender_open": True}, "extender_open"),
+        ({"extender_shortlist": 20}, "extender_shortlist"),
     ],
 )
 def test_an_extender_that_could_not_work_is_refused_at_the_start(
