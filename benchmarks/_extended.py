@@ -19,13 +19,17 @@ READY_S = 300.0
 
 @contextmanager
 def advising_agent(
-    plane: ControlPlane, folder: Path, policy: str = "best-fit", port: int = 0
+    plane: ControlPlane,
+    folder: Path,
+    policy: str = "best-fit",
+    port: int = 0,
+    shortlist: int = 0,
 ) -> Generator[Server]:
     """An agent that has read the cluster and answers on loopback."""
     server = Server.start(
         folder, "lca", "lca", "--cluster-id", "advised", "--gcc-url", "", "--executor",
         "kubernetes", "--kubeconfig", str(plane.kubeconfig), "--mode", "off", "--extender",
-        "--policy", policy, port=port,
+        "--policy", policy, "--extender-shortlist", str(shortlist), port=port,
     )  # fmt: skip
     try:
         wait_ready(server.url)

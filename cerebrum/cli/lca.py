@@ -94,6 +94,10 @@ def lca(
     bidder: Annotated[
         str | None, typer.Option(help="Model that answers /schedule: a shipped name, or a file.")
     ] = None,
+    extender_shortlist: Annotated[
+        int | None,
+        typer.Option(help="Kubernetes: leave it so many nodes a pod, the policy's best; 0: all."),
+    ] = None,
     kube_qps: Annotated[
         float | None, typer.Option(help="Requests a second to the API server, at most.")
     ] = None,
@@ -114,7 +118,8 @@ def lca(
         kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,
-        extender=extender, extender_open=extender_open, bidder=bidder,
+        extender=extender, extender_open=extender_open, extender_shortlist=extender_shortlist,
+        bidder=bidder,
         kube_qps=kube_qps, zone=zone, forecaster=forecaster, url=url, ca=ca,
         tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,

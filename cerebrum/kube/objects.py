@@ -4,8 +4,7 @@
 Names are the API's in snake_case. What only the class reader looks into (`Raw`) stays undecoded:
 pods of one owner have the same bytes there, so their class is looked up and not read again.
 
-A `Pod` keeps the bytes it was decoded from alive: keep its `metadata` and what the reader made of
-it, not the pod, or `copied` it.
+A `Pod` keeps the bytes it was decoded from alive, a whole page of a list: `detach` what is kept.
 """
 
 from __future__ import annotations
@@ -377,6 +376,30 @@ class PodGroup(Object, frozen=True):
             return max(self.spec.min_member, 0)
         policy = self.spec.scheduling_policy
         return max(policy.gang.min_count, 0) if policy and policy.gang else 0
+
+
+def detach(pod: Pod) -> None:
+    """Copy the undecoded parts out of the bytes that the pod came from, which may then go."""
+    spec, status = pod.spec, pod.status
+    for part, names in (
+        *((container, _CONTAINER_RAW) for container in spec.containers),
+        *((container, _CONTAINER_RAW) for container in spec.init_containers or ()),
+        (spec, _SPEC_RAW),
+        *((container, _ACTUAL_RAW) for container in status.container_statuses or ()),
+        *((container, _ACTUAL_RAW) for container in status.init_container_statuses or ()),
+        (status, _ACTUAL_RAW),
+    ):
+        for name in names:
+            if (raw := getattr(part, name)) is not NOTHING:
+                msgspec.structs.force_setattr(part, name, raw.copy())
+
+
+_CONTAINER_RAW = ("resources", "ports")
+_SPEC_RAW = (
+    "affinity", "node_selector", "overhead", "resources", "tolerations",
+    "topology_spread_constraints",
+)  # fmt: skip
+_ACTUAL_RAW = ("resources", "allocated_resources")
 
 
 def decode(text: bytes, kind: type[T]) -> T:

@@ -23,6 +23,7 @@ from cerebrum.kube.volumes import NO_DEMANDS, VolumeDemands, volume_demands
 from cerebrum.model.errors import InputError
 from cerebrum.model.events import gpu_mask
 from cerebrum.model.peers import TaskLabels
+from cerebrum.model.resources import Resources
 from cerebrum.model.tasks import TaskClass
 
 _NOTES = (names.GPU_COUNT, names.GPU_MILLI, names.GPU_MODEL)
@@ -69,6 +70,11 @@ class PodReader:
             scheduler=spec.scheduler_name,
             volumes=volumes,
         )
+
+    def resources(self, pod: Pod) -> tuple[Resources, str]:
+        """What the pod takes of its node, volumes aside, and what is wrong with it (or '')."""
+        task_class, problem = self._class(pod, pod.metadata.namespace or "default")
+        return task_class.resources, problem
 
     def _class(self, pod: Pod, namespace: str) -> tuple[TaskClass, str]:
         """The class of the pod without its volumes, and what is wrong with it."""

@@ -209,8 +209,12 @@ class ControlPlane:
 
     def metrics(self, name: str = "kube-apiserver") -> str:
         """The Prometheus page of the API server or `kube-scheduler`."""
-        with self._client(self.token, "default", self._ports[name][0]) as api:
+        with self.metrics_client(name) as api:
             return api.text("/metrics")
+
+    def metrics_client(self, name: str) -> Api:
+        """A client of that server itself, for who asks often; closed at the end of the cluster."""
+        return self._client(self.token, "default", self._ports[name][0])
 
     # --- how it starts -------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, cast
 
@@ -77,9 +78,10 @@ class Event(Generic[T]):
 
 
 class Reader(Generic[T]):
-    """Decodes objects of one Struct."""
+    """Decodes objects of one Struct; `settle` is done to each before anybody else has it."""
 
-    def __init__(self, struct: type[T]) -> None:
+    def __init__(self, struct: type[T], settle: Callable[[T], None] | None = None) -> None:
+        self._settle = settle
         whole = cast("Any", _Page)[struct]
         self._page = cast("msgspec.json.Decoder[_Page[T]]", msgspec.json.Decoder(whole))
         self._one = msgspec.json.Decoder(struct)
@@ -92,7 +94,11 @@ class Reader(Generic[T]):
         try:
             with paused_gc():
                 page = self._page.decode(body)
-            return _page(page.metadata, page.items or [], [])
+            items = page.items or []
+            if self._settle is not None:
+                for item in items:
+                    self._settle(item)
+            return _page(page.metadata, items, [])
         except UNDECODABLE:
             pass
         try:
@@ -131,7 +137,10 @@ class Reader(Generic[T]):
 
     def _try(self, raw: msgspec.Raw) -> T | Unreadable:
         try:
-            return self._one.decode(raw)
+            found = self._one.decode(raw)
+            if self._settle is not None:
+                self._settle(found)
+            return found
         except UNDECODABLE as problem:
             try:
                 who = self._identified.decode(raw).metadata

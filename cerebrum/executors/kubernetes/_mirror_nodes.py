@@ -25,6 +25,7 @@ class Nodes:
         self._rows = {node.name: row for row, node in enumerate(engine.nodes)}
         self._seen = {node.name: node for node in engine.nodes}
         self._pods: defaultdict[str, set[str]] = defaultdict(set)
+        self._asked: tuple[Sequence[str], NDArray[np.int64]] = (), np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -38,7 +39,13 @@ class Nodes:
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """The rows of many nodes, -1 for those that are not there."""
-        return np.fromiter(map(self._rows.get, names, repeat(-1)), np.int64, len(names))
+        # Who filters nodes asks about those that are left right afterwards.
+        asked, rows = self._asked
+        if names != asked:
+            rows = np.fromiter(map(self._rows.get, names, repeat(-1)), np.int64, len(names))
+            rows.flags.writeable = False
+            self._asked = names, rows
+        return rows
 
     def by_row(self) -> list[Node | None]:
         """The node of every row of the engine, None for rows without one."""
@@ -62,12 +69,14 @@ class Nodes:
         else:
             self._recorded.change_node(node.name, NodeChange.JOIN, node)
             self._rows[node.name] = self._recorded.engine.row_of(node.name)
+            self._asked = (), self._asked[1][:0]
         self._seen[node.name] = node
         return known is None
 
     def remove(self, name: str) -> None:
         """A node that is there is gone; the engine holds nothing on it any more."""
         del self._seen[name], self._rows[name]
+        self._asked = (), self._asked[1][:0]
         self._recorded.change_node(name, NodeChange.FAIL)
 
     def enter(self, name: str, uid: str) -> None:

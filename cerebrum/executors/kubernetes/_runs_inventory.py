@@ -13,21 +13,21 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
 
 from cerebrum.executors.kubernetes import _runs_objects as at
 from cerebrum.executors.kubernetes._runs_template import Template
-from cerebrum.executors.kubernetes.client import Client
-from cerebrum.executors.kubernetes.informer import Change, Informer
-from cerebrum.executors.kubernetes.metadata import Metadata
+from cerebrum.executors.kubernetes.facts import TERMINAL_PHASES
+from cerebrum.executors.kubernetes.feeds import Feeds
+from cerebrum.executors.kubernetes.informer import Change
+from cerebrum.kube import objects
 from cerebrum.kube.constraints import read_constraints
 from cerebrum.kube.fields import Fields
 from cerebrum.kube.nodes import read_node
-from cerebrum.kube.requests import pod_resources
+from cerebrum.kube.pods import PodContext
+from cerebrum.kube.reader import PodReader
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import CerebrumError, InputError
 from cerebrum.model.resources import GPU_MILLI, Resources
@@ -36,92 +36,36 @@ SYNC_S = 120.0
 """How long the first lists of nodes and pods may take."""
 SETTLE_S = 0.5
 """Changes that come within so long of each other are told together."""
-_BOUND = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 _log = structlog.get_logger("cerebrum.kubernetes.inventory")
 
 
-class _Container(msgspec.Struct):
-    name: str = ""
-    resources: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
-    restartPolicy: str | None = None
-
-
-class _PodSpec(msgspec.Struct):
-    nodeName: str = ""
-    containers: list[_Container] = msgspec.field(default_factory=list[_Container])
-    initContainers: list[_Container] = msgspec.field(default_factory=list[_Container])
-    overhead: dict[str, Any] | None = None
-    resources: dict[str, Any] | None = None
-
-
-class _ContainerStatus(msgspec.Struct):
-    name: str = ""
-    resources: dict[str, Any] | None = None
-    allocatedResources: dict[str, Any] | None = None
-
-
-class _PodStatus(msgspec.Struct):
-    containerStatuses: list[_ContainerStatus] = msgspec.field(
-        default_factory=list[_ContainerStatus]
-    )
-
-
-class BoundPod(msgspec.Struct):
-    """What a pod holds of its node."""
-
-    metadata: Metadata = msgspec.field(default_factory=Metadata)
-    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
-    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
-
-
-class _Condition(msgspec.Struct):
-    type: str = ""
-    status: str = ""
-
-
-class _NodeStatus(msgspec.Struct):
-    allocatable: dict[str, Any] | None = None
-    capacity: dict[str, Any] | None = None
-    conditions: list[_Condition] = msgspec.field(default_factory=list[_Condition])
-
-
-class NodeObject(msgspec.Struct):
-    """What a node offers."""
-
-    metadata: Metadata = msgspec.field(default_factory=Metadata)
-    spec: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
-    status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
-
-
 class ClusterInventory:
-    """`Inventory` of a cluster, by two informers. `run` works until cancelled.
+    """`Inventory` of a cluster, by its feeds. `run` works until cancelled.
 
     `cluster` is the label of our own runs, which are not taken away. `problems` says by node name
     what is wrong with a Node object that cannot be used.
     """
 
-    def __init__(
-        self, client: Client, cluster: str, template: Template, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, feeds: Feeds, cluster: str, template: Template) -> None:
+        self._feeds = feeds
         self._label = at.label_value(cluster)
         self._constraints = read_constraints(Fields.of(dict(template.spec)))
-        self._objects = Informer(client, "/api/v1/nodes", NodeObject, self._nodes_changed, rng=rng)
-        self._pods = Informer(
-            client, "/api/v1/pods", BoundPod, self._pods_changed, rng=rng,
-            query={"fieldSelector": _BOUND},
+        self._objects, self._pods = feeds.nodes.informer, feeds.pods.informer
+        self._listening = (
+            feeds.nodes.listen(self._nodes_changed), feeds.pods.listen(self._pods_changed)
         )  # fmt: skip
+        self._reader = PodReader(PodContext())
         self._held: dict[str, tuple[str, Resources]] = {}  # pod uid -> node, what it has
         self._on: defaultdict[str, set[str]] = defaultdict(set)
+        self._offers: dict[str, tuple[objects.Node, Node | None]] = {}  # as read, and from what
         self._told: dict[str, Node] = {}
         self._dirty: set[str] = set()
         self._news = asyncio.Event()
         self.problems: dict[str, str] = {}
 
     async def run(self) -> None:
-        """List and watch."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._objects.run(), name="inventory-nodes")
-            group.create_task(self._pods.run(), name="inventory-pods")
+        """List and watch, for all who listen to the feeds."""
+        await self._feeds.run()
 
     async def nodes(self) -> Sequence[Node]:
         """See `Inventory.nodes`."""
@@ -146,7 +90,9 @@ class ClusterInventory:
 
     @property
     def stale_s(self) -> float:
-        """See `Inventory.stale_s`."""
+        """See `Inventory.stale_s`; inf where we listen no more."""
+        if any(listener.problem is not None for listener in self._listening):
+            return math.inf
         return max(self._objects.stale_s, self._pods.stale_s)
 
     @property
@@ -163,33 +109,45 @@ class ClusterInventory:
     def _names(self) -> Mapping[str, object]:
         return self._objects.items
 
-    def _nodes_changed(self, changes: Sequence[Change[NodeObject]]) -> None:
+    def _nodes_changed(self, changes: Sequence[Change[objects.Node]]) -> None:
         self._dirty.update(change.key for change in changes)
         self._news.set()
 
-    def _pods_changed(self, changes: Sequence[Change[BoundPod]]) -> None:
+    def _pods_changed(self, changes: Sequence[Change[objects.Pod]]) -> None:
         for change in changes:
-            if change.old is not None:
-                self._release(change.old)
             if change.new is not None:
-                self._hold(change.new)
+                self._hold(change.new.metadata.uid, self._holding(change.new))
+            elif change.old is not None:
+                self._hold(change.old.metadata.uid, None)
         if self._dirty:
             self._news.set()
 
-    def _release(self, pod: BoundPod) -> None:
-        held = self._held.pop(pod.metadata.uid, None)
-        if held is not None:
-            self._on[held[0]].discard(pod.metadata.uid)
-            self._dirty.add(held[0])
-
-    def _hold(self, pod: BoundPod) -> None:
-        node, labels = pod.spec.nodeName, pod.metadata.labels
-        ours = labels.get(at.MANAGED_BY) == at.MANAGER and labels.get(at.CLUSTER) == self._label
-        if not node or (ours and at.RUN_ID in labels):
+    def _hold(self, uid: str, now: tuple[str, Resources] | None) -> None:
+        before = self._held.get(uid)
+        if now == before:
             return
-        self._held[pod.metadata.uid] = (node, _resources(pod))
-        self._on[node].add(pod.metadata.uid)
-        self._dirty.add(node)
+        if before is not None:
+            del self._held[uid]
+            self._on[before[0]].discard(uid)
+            self._dirty.add(before[0])
+        if now is not None:
+            self._held[uid] = now
+            self._on[now[0]].add(uid)
+            self._dirty.add(now[0])
+
+    def _holding(self, pod: objects.Pod) -> tuple[str, Resources] | None:
+        """The node of a pod and what it has there; None for none, and for a run of ours."""
+        if not pod.spec.node_name or pod.status.phase in TERMINAL_PHASES:
+            return None
+        labels = pod.metadata.labels or {}
+        ours = labels.get(at.MANAGED_BY) == at.MANAGER and labels.get(at.CLUSTER) == self._label
+        if ours and at.RUN_ID in labels:
+            return None
+        resources, problem = self._reader.resources(pod)
+        if problem:
+            # Bound all the same: what makes no sense of it holds nothing that we could count.
+            _log.warning("pod_unreadable", pod=pod.metadata.key, problem=problem)
+        return pod.spec.node_name, resources
 
     def _take(self) -> dict[str, Node | None]:
         """What is not as it was told, of what may have changed."""
@@ -197,8 +155,7 @@ class ClusterInventory:
         dirty, self._dirty = self._dirty, set()
         changes: dict[str, Node | None] = {}
         for name in sorted(dirty):
-            known = self._objects.items.get(name)
-            node = None if known is None else self._node(known)
+            node = self._left_of(name)
             if node != self._told.get(name):
                 changes[name] = node
                 if node is None:
@@ -209,22 +166,36 @@ class ClusterInventory:
 
     # -- what is left -----------------------------------------------------------------------
 
-    def _node(self, item: NodeObject) -> Node | None:
+    def _left_of(self, name: str) -> Node | None:
+        """What others leave of a node; None where there is none, or none that makes sense."""
+        item = self._objects.items.get(name)
+        if item is None:
+            self._offers.pop(name, None)
+            return None
+        known = self._offers.get(name)
+        if known is None or known[0] is not item:
+            known = self._offers[name] = item, self._offer(item)
+        node = known[1]
+        if node is None:
+            return None
+        others = [self._held[uid][1] for uid in self._on.get(name, ())]
+        capacity, slots = _left(node.capacity, others), max(0, node.slots - len(others))
+        return replace(node, capacity=capacity, slots=slots)
+
+    def _offer(self, item: objects.Node) -> Node | None:
+        """The whole node, for runs; read anew only when its object is another."""
         name = item.metadata.name
         try:
-            node = read_node(_fields(item), frozenset())
+            node = read_node(Fields.of(msgspec.to_builtins(item)), frozenset())
         except InputError as problem:
             if self.problems.get(name) != str(problem):
                 self.problems[name] = str(problem)
                 _log.warning("node_unusable", node=name, problem=str(problem))
             return None
         self.problems.pop(name, None)
-        others = [self._held[uid][1] for uid in self._on.get(name, ())]
         tolerated = self._constraints.tolerations
         return replace(
             node,
-            capacity=_left(node.capacity, others),
-            slots=max(0, node.slots - len(others)),
             taints=tuple(t for t in node.taints if not any(x.tolerates(t) for x in tolerated)),
             schedulable=node.schedulable and _ready(item) and self._admits(node),
         )
@@ -249,23 +220,6 @@ def _left(offered: Resources, others: Sequence[Resources]) -> Resources:
     )
 
 
-def _resources(pod: BoundPod) -> Resources:
-    """A pod that asks for nonsense and is bound all the same holds nothing that we could count."""
-    spec, status = msgspec.to_builtins(pod.spec), msgspec.to_builtins(pod.status)
-    notes = {"annotations": pod.metadata.annotations}
-    try:
-        return pod_resources(Fields.of(notes), Fields.of(spec), Fields.of(status))
-    except InputError as problem:
-        _log.warning("pod_unreadable", pod=pod.metadata.key, problem=str(problem))
-        return Resources()
-
-
-def _fields(item: NodeObject) -> Fields:
-    metadata = {"name": item.metadata.name, "labels": item.metadata.labels}
-    status = {"allocatable": item.status.allocatable, "capacity": item.status.capacity}
-    return Fields.of({"metadata": metadata, "spec": item.spec, "status": status})
-
-
-def _ready(item: NodeObject) -> bool:
+def _ready(item: objects.Node) -> bool:
     """A node whose kubelet says that it is not ready, or does not say anything any more."""
-    return all(c.status == "True" for c in item.status.conditions if c.type == "Ready")
+    return all(c.status == "True" for c in item.status.conditions or () if c.type == "Ready")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -256,12 +256,11 @@ class Effects:
 
     def gauge(self) -> None:
         """Count what there is now."""
-        phases = dict.fromkeys(Phase, 0)
-        for held in self._mirror.held.values():
-            phases[held.phase] += 1
+        # By identity: hashing 50,000 members of an enum takes fifty milliseconds.
+        phases = Counter(id(held.phase) for held in self._mirror.held.values())
         c = self._counters
-        c.queued = phases[Phase.QUEUED] + phases[Phase.ARRIVED]
-        c.aside, c.assumed = phases[Phase.ASIDE], phases[Phase.ASSUMED]
-        c.nominated = phases[Phase.NOMINATED]
+        c.queued = phases[id(Phase.QUEUED)] + phases[id(Phase.ARRIVED)]
+        c.aside, c.assumed = phases[id(Phase.ASIDE)], phases[id(Phase.ASSUMED)]
+        c.nominated = phases[id(Phase.NOMINATED)]
         c.nodes, c.pods = len(self._mirror.nodes), len(self._mirror.held)
         c.events_dropped, c.reports_waiting = self._reporter.dropped, self._reporter.backlog

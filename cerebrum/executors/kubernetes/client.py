@@ -237,8 +237,9 @@ class Client:
         timeout_s: float,
         query: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[tuple[bytes, ...], None]:
-        """As `watch`, all lines that are there now at once (up to about a megabyte). Not held back
-        by `qps`: a queue of writes must not make us blind, and who watches keeps his own pace.
+        """As `watch`, all lines that are there now at once (up to about a megabyte), and none when
+        the server has answered that it watches. Not held back by `qps`: a queue of writes must not
+        make us blind, and who watches keeps his own pace.
 
         Ends when the server ends it, which is asked to after `timeout_s`. Raises `ApiError` (410:
         the version is too old), `Unreachable` where the stream breaks off.
@@ -251,6 +252,7 @@ class Client:
             "timeoutSeconds": str(max(1, round(timeout_s))),
         }
         async with self._stream(path, asks, timeout_s + WATCH_MARGIN_S) as response:
+            yield ()
             async for lines in whole_lines(response.content.iter_any()):
                 yield lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-_BOUNDS_S = tuple(m * 10.0**e for e in range(-5, 2) for m in (1.0, 2.0, 5.0))
+_BOUNDS_S = tuple(m * 10.0**e for e in range(-5, 2) for m in (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 
 
 @dataclass(slots=True)

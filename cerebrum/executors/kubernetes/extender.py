@@ -49,7 +49,11 @@ class Unjudged(CerebrumError):
 
 
 class Extender:
-    """Answers for one mirror. `facts` reads a pod, `find` gives one by `namespace/name`."""
+    """Answers for one mirror. `facts` reads a pod, `find` gives one by `namespace/name`.
+
+    `shortlist` is how many nodes a filter leaves at most, the policy's best (0: all that can take
+    the pod): kube-scheduler scores, and we are asked to score, no others then.
+    """
 
     def __init__(
         self,
@@ -58,8 +62,10 @@ class Extender:
         facts: Callable[[str, Pod], PodFacts],
         find: Callable[[str], Pod | None],
         budgets: Callable[[], Sequence[Budget]],
+        shortlist: int = 0,
     ) -> None:
         self._mirror = mirror
+        self._shortlist = shortlist
         self._binder = binder
         self._facts = facts
         self._find = find
@@ -81,30 +87,51 @@ class Extender:
         if rows.min(initial=0) < 0 or bits.any():
             self._refuse(pod, asked, rows, bits, result)
         failed = result.failed_nodes.keys() | result.failed_and_unresolvable_nodes.keys()
+        left = [i for i, name in enumerate(asked) if name not in failed] if failed else None
+        if self._shortlist and len(asked) - len(failed) > self._shortlist:
+            left = self._best(pod, rows, left)
         if args.nodes is not None and args.node_names is None:
-            items = zip(asked, args.nodes.items or (), strict=True)
-            result.nodes = NodeList([item for name, item in items if name not in failed])
+            items = args.nodes.items or []
+            result.nodes = NodeList(items if left is None else [items[i] for i in left])
         else:
-            result.node_names = [name for name in asked if name not in failed] if failed else asked
+            result.node_names = asked if left is None else [asked[i] for i in left]
         return result
 
-    def prioritize(self, args: ExtenderArgs) -> list[HostPriority]:
-        """The policy's opinion of each node given, 0 to 10; 10 for its first choices only.
-
-        All are equal where the policy has none, or cannot judge the pod.
-        """
-        asked = names_of(args)
-        scores: list[int] = [0] * len(asked)
+    def _best(
+        self, pod: PodFacts, rows: NDArray[np.int64], left: list[int] | None
+    ) -> list[int] | None:
+        """Of the places that are left (None: all) those of the policy's favourite nodes, in order;
+        of equals the first."""
         policy = self._mirror.recorded.policy
-        if isinstance(policy, Scores):
-            try:
-                task = self._probe(self._read(args.pod))
-            except Unjudged:
-                return [HostPriority(name, 0) for name in asked]
-            totals = policy.totals(self._mirror.recorded.engine.snapshot(), task)
-            rows = self._mirror.nodes.rows_of(asked)
-            scores = scaled(_at(totals, rows, -np.inf)).tolist()
-        return list(map(HostPriority, asked, scores))
+        if not isinstance(policy, Scores):
+            return left
+        totals = policy.totals(self._mirror.recorded.engine.snapshot(), self._probe(pod))
+        places = np.arange(len(rows)) if left is None else np.asarray(left, np.int64)
+        order = np.argsort(-totals[rows[places]], kind="stable")[: self._shortlist]
+        best: list[int] = np.sort(places[order]).tolist()
+        return best
+
+    def prioritize(self, args: ExtenderArgs) -> list[HostPriority]:
+        """The policy's opinion of nodes given, 0 to 10; 10 for its first choices only.
+
+        A node that is not named has 0, as kube-scheduler reads it, and every name costs it time.
+        None is named where all are equal to the policy, where it has no opinion, or cannot judge
+        the pod.
+        """
+        policy = self._mirror.recorded.policy
+        if not isinstance(policy, Scores):
+            return []
+        try:
+            task = self._probe(self._read(args.pod))
+        except Unjudged:
+            return []
+        asked = names_of(args)
+        totals = policy.totals(self._mirror.recorded.engine.snapshot(), task)
+        scores = scaled(_at(totals, self._mirror.nodes.rows_of(asked), -np.inf))
+        if scores.min(initial=MAX_SCORE) == MAX_SCORE:
+            return []
+        named: list[int] = np.flatnonzero(scores).tolist()
+        return [HostPriority(asked[i], int(scores[i])) for i in named]
 
     async def bind(self, args: BindingArgs) -> str:
         """Bind, with the uid as a precondition; '' or why it is not bound there."""

@@ -38,7 +38,9 @@ __all__ = [
 BATCH = 1000
 """Most changes delivered at once."""
 IDLE_S = 100.0
-"""A watch that says nothing for so long is cut: API servers send a bookmark about once a minute."""
+"""A watch that says nothing for so long is begun anew. API servers send a bookmark about once a
+minute, but none for a kind of which they have seen no change since they started; and a server that
+hangs, or a connection that somebody in between forgot, looks the same from here."""
 STARTS_PER_S = 0.5
 STARTS_AT_ONCE = 4
 PAGES_PER_S = 0.5
@@ -93,7 +95,7 @@ class Informer(Generic[T]):
     it, so that a crowd does not come back together); `idle_s` after how much silence it is cut.
     `relist_s` lists anew that often although nothing seems wrong (None: never). `clock` is in
     seconds and never jumps back (None: the event loop's). `on_expired` is told why a list is done
-    again.
+    again; `settle` is done to each object before it is kept.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Informer(Generic[T]):
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_expired: Callable[[str], None] | None = None,
+        settle: Callable[[T], None] | None = None,
     ) -> None:
         self.path = path
         self.synced = asyncio.Event()
@@ -124,7 +127,7 @@ class Informer(Generic[T]):
         self._relist_s, self._rng = relist_s, rng
         self._clock = clock or _loop_time
         self._sleep = sleep
-        self._reader, self._cache = Reader(struct), Cache[T]()
+        self._reader, self._cache = Reader(struct, settle), Cache[T]()
         self._back_off = BackOff(rng)
         self._starts: TokenBucket | None = None
         self._must_list, self._listed_at, self._refusals, self._went_back = "start", 0.0, 0, 0
@@ -249,15 +252,20 @@ class Informer(Generic[T]):
             timeout_s=self._watch_s * float(self._rng.uniform(0.8, 1.0)),
             query=self._query,
         )
+        answered = False
         async with aclosing(batches):
             while True:
                 try:
                     async with asyncio.timeout(self._idle_s):
                         lines = await anext(batches, None)
                 except TimeoutError:
-                    raise Unreachable(f"the watch was silent for {self._idle_s:g} s") from None
+                    if answered:
+                        return  # of a kind that never changes nothing is heard; ask again
+                    raise Unreachable(f"no answer to a watch in {self._idle_s:g} s") from None
                 if lines is None:
                     return
+                answered = True
+                self.last_contact_s = self._clock()
                 self._take(lines)
 
     def _take(self, lines: Sequence[bytes]) -> None:

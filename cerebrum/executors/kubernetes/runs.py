@@ -36,6 +36,7 @@ from cerebrum.executors.kubernetes._runs_status import (
 from cerebrum.executors.kubernetes._runs_template import Template, read_template
 from cerebrum.executors.kubernetes.access import Access
 from cerebrum.executors.kubernetes.client import Client
+from cerebrum.executors.kubernetes.feeds import Feeds
 from cerebrum.executors.kubernetes.informer import Change, Informer
 from cerebrum.model.errors import CerebrumError, NotFound
 from cerebrum.model.runs import Launch, RunPhase, RunStatus
@@ -55,8 +56,9 @@ class KubernetesRuns:
 
     A pod that does not begin within `start_timeout_s` (staging aside) has failed to start. Pods of
     forgotten runs stay for their logs: `keep_ended_s`, but at most `keep_ended` of them. `access`
-    is `load_access(...)`; `qps`, `burst` bound the requests a second. With `inventory`, the nodes
-    are followed too, and a run whose node has been no more for `node_gone_s` has failed.
+    is `load_access(...)`; `qps`, `burst` bound the requests a second. With `inventory`, nodes and
+    bound pods (`all_pods`: all) are followed too, by `feeds`, to which others may listen as well;
+    a run whose node has been no more for `node_gone_s` has failed.
     """
 
     name = "kubernetes"
@@ -72,6 +74,7 @@ class KubernetesRuns:
         qps: float = 50.0,
         burst: int = 100,
         inventory: bool = True,
+        all_pods: bool = False,
         node_gone_s: float = 40.0,
     ) -> None:
         self.settings = settings
@@ -84,12 +87,9 @@ class KubernetesRuns:
             query={"labelSelector": at.selector(settings.cluster)},
             rng=np.random.default_rng(),
         )  # fmt: skip
+        self.feeds = Feeds(self._client, np.random.default_rng(), all_pods=all_pods)
         self.inventory = (
-            ClusterInventory(
-                self._client, settings.cluster, settings.template, np.random.default_rng()
-            )
-            if inventory
-            else None
+            ClusterInventory(self.feeds, settings.cluster, settings.template) if inventory else None
         )
         self._node_gone_s = node_gone_s
         self._gone_since: dict[str, float] = {}  # node -> monotonic

@@ -21,6 +21,7 @@ from cerebrum.executors.kubernetes._scheduler_intake import Intake
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.counters import Counters
 from cerebrum.executors.kubernetes.extender import Extender
+from cerebrum.executors.kubernetes.feeds import Feeds
 from cerebrum.executors.kubernetes.mirror import Mirror
 from cerebrum.executors.kubernetes.recorded import Journal, RecordedEngine, warm_up
 from cerebrum.executors.kubernetes.reporting import Reporter
@@ -42,7 +43,8 @@ class PodScheduler:
     `mode` bind: pods of `scheduler_name` are ours; shadow: those of `shadowed` are decided and not
     bound, see `shadow`; off: only watch. `clock` are seconds that never go back, `wall` Unix time.
     `journal` hears all that the engine is told and every decision, see `recorded.replay`. `compute`
-    runs what takes long: compiling, the first time.
+    runs what takes long: compiling, the first time. `feeds` (of all pods) spare it informers of its
+    own for nodes and pods; `shortlist`: see `Extender`.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class PodScheduler:
         journal: Journal | None = None,
         concurrency: int = 64,
         compute: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
+        feeds: Feeds | None = None,
+        shortlist: int = 0,
     ) -> None:
         self.policy = policy
         self.mode: Mode = mode
@@ -72,7 +76,9 @@ class PodScheduler:
         self._clock, self._rng, self._journal = clock, rng, journal
         self._compute = compute
         self._start_s = wall() - clock()
-        self._watching = Watching(client, self._changed, rng, clock)
+        self._shortlist = shortlist
+        shared = None if feeds is None else feeds.by_kind()
+        self._watching = Watching(client, self._changed, rng, clock, shared)
         self._reporter = Reporter(client, scheduler_name, identity, wall)
         self._mirror: Mirror | None = None
         self._effects: Effects | None = None
@@ -85,6 +91,12 @@ class PodScheduler:
 
     async def run(self) -> None:
         """Until cancelled: informers, decisions, binds and reports."""
+        try:
+            await self._run()
+        finally:
+            self._watching.close()
+
+    async def _run(self) -> None:
         await self._compute(lambda: warm_up(self.policy))  # before any watch that it would starve
         async with asyncio.TaskGroup() as tasks:
             await self._watching.start(tasks)
@@ -113,8 +125,9 @@ class PodScheduler:
             self._settings,
         )  # fmt: skip
         self._extender = Extender(
-            mirror, effects.binder, intake.facts, self._watching.items("pods").get, intake.budgets
-        )
+            mirror, effects.binder, intake.facts, self._watching.items("pods").get, intake.budgets,
+            self._shortlist,
+        )  # fmt: skip
         self._watching.listen()
         intake.take_all()
         self._typical = TypicalPods(mirror)
@@ -167,7 +180,7 @@ class PodScheduler:
         return self._watching.stale_s
 
     def counted(self) -> Counters:
-        """The counters with their gauges as of now, for an exporter: takes about 1 us a pod."""
+        """The counters with their gauges as of now, for an exporter."""
         self.counters.stale_s = self._watching.stale_s
         if self._effects is not None:
             self._effects.gauge()

@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 
 from cerebrum.executors.kubernetes.client import ApiError, Client, Unreachable
+from cerebrum.executors.kubernetes.feeds import Feed, Listener
 from cerebrum.executors.kubernetes.informer import Change, Informer
 from cerebrum.kube import objects
 
@@ -40,7 +41,10 @@ GROUPS: dict[str, tuple[str, type[Any]]] = {
 
 
 class Watching:
-    """One informer for each kind. `on_changes(kind, changes)` hears of everything once `ready`."""
+    """One informer for each kind. `on_changes(kind, changes)` hears of everything once `listen`ing.
+
+    Kinds of `shared` have an informer already, which somebody else keeps going.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Watching:
         on_changes: OnChanges,
         rng: np.random.Generator,
         clock: Callable[[], float],
+        shared: Mapping[str, Feed[Any]] | None = None,
     ) -> None:
         self._client = client
         self._on_changes = on_changes
@@ -56,10 +61,16 @@ class Watching:
         self.informers: dict[str, Informer[Any]] = {}
         self._listening = False
         self._lacking: set[str] = set()
+        self._shared: dict[str, Listener[Any]] = {}
         for kind, (path, struct) in {**KINDS, **GROUPS}.items():
+            if (feed := (shared or {}).get(kind)) is not None:
+                self.informers[kind] = feed.informer
+                self._shared[kind] = feed.listen(self._listener(kind))
+                continue
             self.informers[kind] = Informer(
-                client, path, struct, self._listener(kind), rng=rng, clock=clock
-            )
+                client, path, struct, self._listener(kind), rng=rng, clock=clock,
+                settle=objects.detach if struct is objects.Pod else None,
+            )  # fmt: skip
 
     def _listener(self, kind: str) -> Callable[[Sequence[Change[Any]]], None]:
         def listen(changes: Sequence[Change[Any]]) -> None:
@@ -82,7 +93,8 @@ class Watching:
         """Begin in `tasks`; returns when every kind is there (or is known to be lacking)."""
         looked = [asyncio.Event() for _ in GROUPS]
         for kind in KINDS:
-            tasks.create_task(self.informers[kind].run())
+            theirs = self._shared.get(kind)
+            tasks.create_task(self.informers[kind].run() if theirs is None else theirs.watch())
         for kind, event in zip(GROUPS, looked, strict=True):
             tasks.create_task(self._run_if_there(kind, event))
         for kind in KINDS:
@@ -93,6 +105,11 @@ class Watching:
     def listen(self) -> None:
         """From now on changes are told; what is in `items` was not."""
         self._listening = True
+
+    def close(self) -> None:
+        """Listen to shared informers no more."""
+        for listener in self._shared.values():
+            listener.close()
 
     async def _run_if_there(self, kind: str, looked: asyncio.Event) -> None:
         informer = self.informers[kind]

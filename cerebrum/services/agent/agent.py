@@ -275,6 +275,11 @@ class Agent:
         """Everything at a glance: nodes, tasks, engine, lease, energy, forecasts."""
         return await views.status(self)
 
+    async def totals(self) -> views.Totals:
+        """Sums of what `status` says, at a tenth of its price: thousands of nodes are not listed
+        every few seconds."""
+        return await views.totals(self)
+
     async def task(self, uid: str) -> dict[str, Any]:
         """All that is known of a task, its history included. Raises `NotFound`."""
         return await views.task(self, uid)

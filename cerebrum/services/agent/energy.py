@@ -107,6 +107,16 @@ class Energy:
         meter.settle(_us(now_s))
         return meter.idle_pj, meter.runs_pj, meter.until_us
 
+    def sums(self, nodes: Iterable[str], now_s: float) -> tuple[int, int]:
+        """Idle pJ and runs pJ of these nodes together."""
+        now_us, idle_pj, runs_pj = _us(now_s), 0, 0
+        for node in nodes:
+            meter = self._meters[node]
+            meter.settle(now_us)
+            idle_pj += meter.idle_pj
+            runs_pj += meter.runs_pj
+        return idle_pj, runs_pj
+
     def running_pj(self) -> int:
         """What runs that have not ended are charged so far, as of their node's last change."""
         return sum(

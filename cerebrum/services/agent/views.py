@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sqlalchemy import func, select
 
 from cerebrum.model.errors import NotFound
@@ -67,6 +69,44 @@ async def status(agent: Agent) -> dict[str, Any]:
                 "policy": agent.life.problem,
             },
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the nodes, and how many tasks and reports there are by state, for metrics."""
+
+    nodes: int
+    cpu_milli: int
+    cpu_used_milli: int
+    memory_mib: int
+    memory_used_mib: int
+    idle_energy_j: float
+    runs_energy_j: float
+    counts: dict[str, int]
+    connected: bool
+
+
+async def totals(agent: Agent) -> Totals:
+    """See `Agent.totals`."""
+    async with agent.ledger.turn():
+        nodes, placement = agent.life.nodes, agent.life.placement
+        rows = np.fromiter((placement.rows[name] for name in nodes), np.int64, len(nodes))
+        records = placement.snapshot().nodes[rows]
+        cpu_milli = sum(node.capacity.cpu_milli for node in nodes.values())
+        memory_mib = sum(node.capacity.memory_mib for node in nodes.values())
+        idle_pj, runs_pj = agent.life.energy.sums(nodes, agent.clock.monotonic_s())
+        return Totals(
+            nodes=len(nodes),
+            cpu_milli=cpu_milli,
+            cpu_used_milli=cpu_milli - int(np.maximum(records["cpu_free"], 0).sum(dtype=np.int64)),
+            memory_mib=memory_mib,
+            memory_used_mib=memory_mib
+            - int(np.maximum(records["memory_free"], 0).sum(dtype=np.int64)),
+            idle_energy_j=idle_pj / PJ,
+            runs_energy_j=runs_pj / PJ,
+            counts=await _counts(agent),
+            connected=agent.link is not None and agent.link.connected,
+        )
 
 
 def _controller(agent: Agent) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from cerebrum.policies.learned.auction import Auction
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent
+from cerebrum.services.agent.views import Totals
 from cerebrum.services.api import bidding, extender, service, shadow, views
 from cerebrum.services.api import scoring as scoring_routes
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
@@ -159,7 +160,7 @@ async def readyz(request: Request, agent: TheAgent) -> views.Done:
 )  # fmt: skip
 async def metrics(request: Request, agent: TheAgent) -> Response:
     """For Prometheus."""
-    request.app.state.counts.update(_rows(await agent.status()))
+    request.app.state.counts.update(_rows(await agent.totals()))
     return service.metrics_text(request)
 
 
@@ -184,6 +185,9 @@ def agent_app(
     app.state.cluster = cluster
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
+    if cluster is not None and cluster.settings.extender:
+        # First: routes are tried one after the other, which costs as much as an answer.
+        app.router.routes[:0] = extender.routes(cluster, tokens, cluster.settings.extender_open)
     app.include_router(router)
     app.state.auction = auction
     app.state.desk = None if scoring is None else scoring_routes.Desk(scoring)
@@ -191,22 +195,21 @@ def agent_app(
     app.include_router(bidding.router)
     app.include_router(scoring_routes.router)
     app.include_router(service.router)
-    if cluster is not None and cluster.settings.extender:
-        app.router.routes.extend(extender.routes(cluster, tokens, cluster.settings.extender_open))
     return app
 
 
-def _rows(status: dict[str, Any]) -> list[tuple[str, str, float]]:
-    nodes: list[dict[str, Any]] = status["nodes"]
-    rows = [("cerebrum_agent_nodes", "", float(len(nodes)))]
-    sums = {
-        "cerebrum_agent_cpu_milli": {"capacity": "cpu_milli", "used": "cpu_used_milli"},
-        "cerebrum_agent_memory_mib": {"capacity": "memory_mib", "used": "memory_used_mib"},
-        "cerebrum_agent_energy_joules": {"idle": "idle_energy_j", "runs": "runs_energy_j"},
-    }
-    for metric, parts in sums.items():
-        rows += [(metric, of, sum(node[field] for node in nodes)) for of, field in parts.items()]
-    tasks = {state: n for state, n in status["counts"].items() if state != "reports"}
-    rows += [("cerebrum_agent_tasks", state, n) for state, n in tasks.items()]
-    rows.append(("cerebrum_agent_reports", "", status["counts"]["reports"]))
-    return [*rows, ("cerebrum_agent_connected", "", float(status["controller"]["connected"]))]
+def _rows(totals: Totals) -> list[tuple[str, str, float]]:
+    counts = dict(totals.counts)
+    reports = counts.pop("reports")
+    return [
+        ("cerebrum_agent_nodes", "", totals.nodes),
+        ("cerebrum_agent_cpu_milli", "capacity", totals.cpu_milli),
+        ("cerebrum_agent_cpu_milli", "used", totals.cpu_used_milli),
+        ("cerebrum_agent_memory_mib", "capacity", totals.memory_mib),
+        ("cerebrum_agent_memory_mib", "used", totals.memory_used_mib),
+        ("cerebrum_agent_energy_joules", "idle", totals.idle_energy_j),
+        ("cerebrum_agent_energy_joules", "runs", totals.runs_energy_j),
+        *(("cerebrum_agent_tasks", state, count) for state, count in counts.items()),
+        ("cerebrum_agent_reports", "", reports),
+        ("cerebrum_agent_connected", "", totals.connected),
+    ]

@@ -1,8 +1,9 @@
 """An agent whose cluster is a Kubernetes cluster: its executor, its nodes, and the pod scheduler.
 
-The two share nothing but the API server. The agent decides where the federation's tasks go and
-makes pods of them; the scheduler decides about every pod that names it. With both in one process
-the runs are pods of that scheduler, so that one engine has the last word about each node.
+The two share the live copy of nodes and pods, nothing else. The agent decides where the
+federation's tasks go and makes pods of them; the scheduler decides about every pod that names it.
+With both in one process the runs are pods of that scheduler, so that one engine has the last word
+about each node.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class KubernetesCluster:
     @property
     def _schedules(self) -> bool:
         """Whether the pod scheduler runs: as an extender it watches, even where it is off."""
-        return self.settings.mode != "off" or self.settings.extender
+        return _schedules(self.settings)
 
     def no_scheduler(self) -> str:
         """Why there is no pod scheduler now."""
@@ -145,6 +146,8 @@ class KubernetesCluster:
             client, get_policy(settings.policy), scheduler_name=settings.scheduler_name,
             mode=settings.mode, clock=time.monotonic, wall=time.time,
             rng=np.random.default_rng(), compute=self._compute,
+            feeds=self.executor.feeds,
+            shortlist=settings.extender_shortlist,
         )  # fmt: skip
 
     def _namespace(self) -> str:
@@ -215,6 +218,10 @@ def _histogram(
     return HistogramMetricFamily(name, about, buckets=buckets, sum_value=sum_s)
 
 
+def _schedules(settings: LcaSettings) -> bool:
+    return settings.mode != "off" or settings.extender
+
+
 def _check(settings: LcaSettings) -> None:
     if settings.nodes or settings.nodes_file is not None:
         raise ConfigError("the cluster says what nodes it has: give none").at(field="nodes")
@@ -222,6 +229,9 @@ def _check(settings: LcaSettings) -> None:
         raise ConfigError("forecasts need nodes that stay: give none here").at(field="forecaster")
     if settings.extender_open and not settings.extender:
         raise ConfigError("it is about --extender, which is not given").at(field="extender_open")
+    if settings.extender_shortlist and not settings.extender:
+        problem = "it is about --extender, which is not given"
+        raise ConfigError(problem).at(field="extender_shortlist")
     if settings.extender:
         _check_extender(settings)
 
@@ -264,6 +274,7 @@ def _executor(settings: LcaSettings, access: Access) -> KubernetesRuns:
         start_timeout_s=settings.start_timeout_s,
         qps=settings.kube_qps,
         burst=int(2 * settings.kube_qps),
+        all_pods=_schedules(settings),
     )  # fmt: skip
 
 

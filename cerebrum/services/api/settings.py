@@ -83,7 +83,7 @@ class LcaSettings(ServerSettings):
     `affinity` to that scheduler where it binds, else `direct`); `pod_template` a file; `image` for
     tasks without one; `start_timeout_s` until a pod has to run; `kube_qps` requests a second;
     `extender` answers the stock scheduler's questions, `extender_open` to callers without a token
-    too (binds excepted).
+    too (binds excepted); `extender_shortlist` is how many nodes its filter leaves (0: all).
 
     `bidder`, a model's name or file, answers `/schedule` (empty: nothing does). `/score` is
     answered by `policy`, where that scores nodes.
@@ -117,6 +117,7 @@ class LcaSettings(ServerSettings):
     leader_election: bool = False
     extender: bool = False
     extender_open: bool = False
+    extender_shortlist: Annotated[int, Field(ge=0, le=50_000)] = 0
     bidder: Annotated[str, Field(max_length=4000)] = ""
 
 

@@ -307,6 +307,8 @@ class Wire:
         asks |= {"resourceVersion": resource_version, "timeoutSeconds": str(timeout_s)}
         await asyncio.sleep(0.001)
         async with aclosing(self._answer(asks)) as chunks:
+            await anext(chunks)
+            yield ()
             async for lines in whole_lines(chunks):
                 yield lines
 
@@ -317,6 +319,7 @@ class Wire:
                 if answer.status >= 300:
                     body = b"".join([chunk async for chunk in chunks])
                     raise api_error(body, answer.status, answer.headers.get("Retry-After"))
+                yield b""
                 async for chunk in chunks:
                     yield chunk
         except Cut:

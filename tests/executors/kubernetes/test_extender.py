@@ -14,6 +14,7 @@ from cerebrum.executors.kubernetes.extender import Extender, scaled
 from cerebrum.executors.kubernetes.extender_forms import (
     BindingArgs,
     ExtenderArgs,
+    NodeList,
     PreemptionArgs,
 )
 from cerebrum.executors.kubernetes.mirror import Phase
@@ -36,7 +37,9 @@ def args(pod: dict[str, Any], *names: str) -> ExtenderArgs:
 
 
 def scores(extender: Extender, pod: dict[str, Any], *names: str) -> dict[str, int]:
-    return {one.host: one.score for one in extender.prioritize(args(pod, *names))}
+    """As kube-scheduler adds them up: who is not named has 0."""
+    named = {one.host: one.score for one in extender.prioritize(args(pod, *names))}
+    return dict.fromkeys(names, 0) | named
 
 
 def order(pod: dict[str, Any], node: str) -> BindingArgs:
@@ -118,6 +121,72 @@ def test_the_policys_first_choice_has_the_highest_number_alone_and_equals_are_eq
             assert found["a"] == 10
             assert found["b"] == found["c"] <= found["d"] < 10
             assert found["nobody"] == 0
+
+    play(story)
+
+
+def test_only_nodes_that_the_policy_prefers_are_named() -> None:
+    """kube-scheduler reads every entry, and a thousand zeros say nothing."""
+
+    async def story(api: FakeApi) -> None:
+        names = [f"idle-{i}" for i in range(20)]
+        for name in names:
+            api.node(name, cpu="16")
+        pod = theirs(api, "p")
+        async with scheduling(api, "best_fit", mode="off") as scheduler:
+            assert scheduler.extender.prioritize(args(pod, *names)) == []
+            assert scheduler.extender.prioritize(args(pod)) == []
+            theirs(api, "there", cpu="8", spec={"nodeName": "idle-7"})
+            held = scheduler.mirror.held
+            await until(lambda: len(held) == 1)
+            found = scheduler.extender.prioritize(args(pod, *names))
+            assert [(one.host, one.score) for one in found] == [("idle-7", 10)]
+
+    play(story)
+
+
+def test_a_shortlist_leaves_the_policys_best_nodes_and_drops_the_others_without_a_reason() -> None:
+    async def story(api: FakeApi) -> None:
+        for i in range(8):
+            api.node(f"n{i}", cpu="16")
+            if i:  # n7 is the fullest, and too full for it
+                theirs(api, f"on-{i}", cpu=f"{2 * i + 1}", spec={"nodeName": f"n{i}"})
+        names = [f"n{i}" for i in (3, 7, 0, 5, 1, 6, 2, 4, 9)]
+        pod = theirs(api, "p", cpu="2")
+        async with scheduling(api, "best_fit", mode="off", shortlist=3) as scheduler:
+            found = scheduler.extender.filter(args(pod, *names))
+            assert found.node_names == ["n5", "n6", "n4"]
+            assert set(found.failed_nodes) == {"n7", "n9"}
+            found = scheduler.extender.filter(args(pod, "n3", "n7", "n0"))
+            assert found.node_names == ["n3", "n0"]
+            whole = args(pod, *names)
+            whole.node_names, whole.nodes = (
+                None,
+                NodeList(
+                    [msgspec.Raw(msgspec.json.encode({"metadata": {"name": n}})) for n in names]
+                ),
+            )
+            left = scheduler.extender.filter(whole).nodes
+            assert left is not None
+            said = [msgspec.json.decode(item) for item in left.items or ()]
+            assert [node["metadata"]["name"] for node in said] == ["n5", "n6", "n4"]
+
+    play(story)
+
+
+def test_a_node_that_comes_while_the_same_nodes_are_asked_about_is_known() -> None:
+    async def story(api: FakeApi) -> None:
+        api.node("n1")
+        pod = theirs(api, "p")
+        async with scheduling(api, mode="off") as scheduler:
+            assert scheduler.extender.filter(args(pod, "n1", "n2")).node_names == ["n1"]
+            api.node("n2")
+            nodes = scheduler.mirror.nodes
+            await until(lambda: len(nodes) == 2)
+            assert scheduler.extender.filter(args(pod, "n1", "n2")).node_names == ["n1", "n2"]
+            api.remove("/api/v1/nodes", "n1")
+            await until(lambda: len(nodes) == 1)
+            assert scheduler.extender.filter(args(pod, "n1", "n2")).node_names == ["n2"]
 
     play(story)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -337,21 +337,58 @@ def test_one_lie_alone_all_the_time(lies: set[str]) -> None:
     assert stage.server.told[next(iter(lies))] > 0
 
 
-def test_a_silent_watch_is_cut_and_goes_on_where_it_was() -> None:
+def test_a_silent_watch_is_begun_anew_where_it_was() -> None:
     stage = filled(5)
 
     async def told(informer: Informer[Thing]) -> None:
         await informer.synced.wait()
         stage.server.lying, stage.server.rate, stage.server.allowed = True, 1.0, {"silent"}
         await asyncio.sleep(60)
-        assert informer.stale_s > 10.0
         stage.store.put("thing-0", 99)
         stage.server.lying = False
         assert await stage.settles()
         assert informer.counts.lists == 1
-        assert "silent" in informer.last_error
+        assert "said nothing" in informer.last_error
 
     quiet(stage, told)
+
+
+def test_a_kind_that_never_changes_is_no_failure_and_never_stale_though_no_bookmark_comes() -> None:
+    stage = filled(5)
+
+    async def told(informer: Informer[Thing]) -> None:
+        await informer.synced.wait()
+        stage.server.lying, stage.server.rate, stage.server.allowed = True, 1.0, {"silent"}
+        for _ in range(30):
+            await asyncio.sleep(100)
+            assert informer.stale_s <= 101.0
+        assert (informer.counts.failures, informer.counts.lists) == (0, 1)
+        assert informer.counts.watches <= 33
+
+    quiet(stage, told, watch_s=290.0, idle_s=100.0)
+
+
+def test_a_server_that_does_not_answer_a_watch_is_a_failure_and_what_we_know_grows_old() -> None:
+    class Hangs(Wire):
+        async def watch_batches(
+            self, path: str, **asked: Any
+        ) -> AsyncGenerator[tuple[bytes, ...], None]:
+            await asyncio.sleep(3600)
+            yield ()
+
+    stage = filled(5)
+
+    async def told(informer: Informer[Thing]) -> None:
+        await asyncio.sleep(250)
+        assert informer.counts.failures >= 1
+        assert "no answer to a watch" in informer.last_error
+        assert informer.stale_s > 200.0
+
+    async def story() -> None:
+        informer = stage.informer(Hangs(stage.server), watch_s=290.0, idle_s=100.0)
+        await running(informer, lambda: told(informer))
+
+    virtually(story())
 
 
 def test_a_watch_goes_on_after_the_last_event_and_after_a_bookmark() -> None:

@@ -14,6 +14,7 @@ from cerebrum.executors.kubernetes import _runs_inventory as inventory
 from cerebrum.executors.kubernetes import _runs_objects as at
 from cerebrum.executors.kubernetes._runs_template import EMPTY, Template, checked
 from cerebrum.executors.kubernetes.client import Client
+from cerebrum.executors.kubernetes.feeds import Feeds
 from cerebrum.model.cluster import Node
 from tests.executors.kubernetes.fake_runs_api import FakeApi
 
@@ -27,10 +28,10 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 
 @asynccontextmanager
-async def following(api: FakeApi, template: Template = EMPTY):
+async def following(api: FakeApi, template: Template = EMPTY, *, all_pods: bool = False):
     async with Client(api.access, qps=0) as client:
         rng = np.random.default_rng(1)
-        found = inventory.ClusterInventory(client, "c1", template, rng)
+        found = inventory.ClusterInventory(Feeds(client, rng, all_pods=all_pods), "c1", template)
         running = asyncio.create_task(found.run())
         try:
             yield found
@@ -84,6 +85,26 @@ def test_what_others_have_is_taken_away_and_what_is_ours_is_not(api: FakeApi):
             assert last is not None
             assert last.capacity.cpu_milli == 4000
             assert last.slots == 10
+
+    play(story)
+
+
+def test_pods_that_use_no_node_take_nothing_also_where_all_are_watched(api: FakeApi):
+    async def story() -> None:
+        node(api)
+        pod(api, "waits", on="")
+        pod(api, "runs")
+        api.put("pods", "over", "elsewhere", status={"phase": "Succeeded"}, spec={
+            "nodeName": "n1",
+            "containers": [{"name": "x", "resources": {"requests": {"cpu": "1"}}}],
+        })  # fmt: skip
+        async with following(api, all_pods=True) as found:
+            (now,) = await found.nodes()
+            assert (now.capacity.cpu_milli, now.slots) == (3000, 9)
+            pod(api, "waits", on="n1")
+            bound = await next_of(found)
+            assert bound is not None
+            assert (bound.capacity.cpu_milli, bound.slots) == (2000, 8)
 
     play(story)
 

@@ -132,6 +132,30 @@ def test_status_and_explanation_say_what_is_where_and_why():
     play(story)
 
 
+def test_totals_are_the_sums_of_what_the_status_says():
+    async def story() -> None:
+        stage = Stage(Faults(failures=0.3))
+        agent = stage.start(alone=True)
+        tasks = [
+            wire.TaskSpec(name=f"t{i}", cpu_milli=900, memory_mib=64, duration_s=20.0)
+            for i in range(9)
+        ]
+        await agent.submit_subgraph(_workflow(tasks=tasks, dependencies=[]))
+        await asyncio.sleep(10)
+        status, totals = await agent.status(), await agent.totals()
+        nodes = status["nodes"]
+        assert totals.nodes == len(nodes) > 1
+        for name in ("cpu_milli", "cpu_used_milli", "memory_mib", "memory_used_mib",
+                     "idle_energy_j", "runs_energy_j"):  # fmt: skip
+            assert getattr(totals, name) == pytest.approx(sum(node[name] for node in nodes)), name
+            assert getattr(totals, name) > 0, name
+        assert totals.counts == status["counts"]
+        assert totals.counts["running"] > 0
+        await stage.kill()
+
+    play(story)
+
+
 def test_energy_of_runs_and_idle_is_the_energy_of_the_nodes_across_restarts():
     async def story() -> None:
         stage = Stage(Faults(failures=0.3))

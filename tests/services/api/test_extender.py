@@ -76,7 +76,7 @@ def test_a_pods_way_through_the_routes_with_the_names_that_go_knows() -> None:
             "FailedNodes": {"n2": "node(s) not known to Cerebrum yet"},
         }  # fmt: skip
         said = (await http.post("/extender/prioritize", json=asked)).json()
-        assert said == [{"Host": "n1", "Score": 10}, {"Host": "n2", "Score": 0}]
+        assert said == [{"Host": "n1", "Score": 10}]
         meta = asked["Pod"]["metadata"]
         bind = {
             "PodName": "p", "PodNamespace": "default", "PodUID": meta["uid"], "Node": "n1",
@@ -222,6 +222,7 @@ def test_the_mode_is_switched_while_it_runs() -> None:
         ({"extender": True, "mode": "shadow"}, "mode"),
         ({"extender": True, "policy": "min-min"}, "policy"),
         ({"extender_open": True}, "extender_open"),
+        ({"extender_shortlist": 20}, "extender_shortlist"),
     ],
 )
 def test_an_extender_that_could_not_work_is_refused_at_the_start(
