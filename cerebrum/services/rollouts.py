@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -23,6 +23,9 @@ from cerebrum.policies.learned.ladder import (
     Target,
     parse_target,
 )
+
+if TYPE_CHECKING:
+    from cerebrum.policies.learned.assigning import AssignerRollout
 
 KEY = "rollout"
 """Under which it is stored."""
@@ -73,6 +76,7 @@ class Desk:
         self.changes: list[Change] = []
         self.on_change: Callable[[], None] = _nobody
         self._stored = -1
+        self._assigner: AssignerRollout | None = None
 
     def policy(self, baseline: str) -> Policy:
         """A wrapper of fresh policies. All that are made here share one standing."""
@@ -88,6 +92,19 @@ class Desk:
             ladder=self.ladder, clock=self.clock, wall=self.wall, judge=judge,
             explore=self.settings.explore, changed=self.changed,
         )  # fmt: skip
+
+    def assigner(self, baseline: str) -> AssignerRollout:
+        """The wrapper of assigners: which cluster gets a part. One, made when first asked for."""
+        from cerebrum.policies.assignment import get_assigner
+        from cerebrum.policies.learned.assigning import AssignerRollout
+
+        if self._assigner is None:
+            self._assigner = AssignerRollout(
+                get_assigner(self.settings.candidate), get_assigner(baseline), self.standing,
+                limits=self.limits, ladder=self.ladder, clock=self.clock, wall=self.wall,
+                changed=self.changed,
+            )  # fmt: skip
+        return self._assigner
 
     # -- storing ----------------------------------------------------------------------------
 

@@ -282,7 +282,9 @@ class Agent:
 
     async def rollout_report(self) -> dict[str, Any]:
         """See `rollouts.Watched`."""
-        return self._desk().report(self.settings.policy)
+        desk = self._desk()
+        async with self.ledger.turn():  # whose first one reads what was stored
+            return desk.report(self.settings.policy)
 
     async def move_rollout(self, to: str, by: str, reason: str = "") -> dict[str, Any]:
         """See `rollouts.Watched`."""

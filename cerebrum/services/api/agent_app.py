@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent
-from cerebrum.services.api import extender, service, shadow, views
+from cerebrum.services.api import extender, rollout, service, shadow, views
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
 from cerebrum.services.api.kubernetes import KubernetesCluster, SchedulerMetrics
@@ -166,13 +166,17 @@ def agent_app(agent: Agent, tokens: TokenBook, cluster: KubernetesCluster | None
     found.register(counts)
     if cluster is not None:
         found.register(SchedulerMetrics(cluster))
+    if agent.rollout is not None:
+        standing = agent.rollout.standing
+        found.register(rollout.RolloutMetrics(lambda: standing))
     app = bare("Cerebrum agent", ABOUT, HttpMetrics(found))
     app.state.agent, app.state.tokens, app.state.role = agent, tokens, "agent"
-    app.state.cluster = cluster
+    app.state.cluster, app.state.rollout = cluster, agent
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
     app.include_router(router)
     app.include_router(shadow.router)
+    app.include_router(rollout.router)
     app.include_router(service.router)
     if cluster is not None and cluster.settings.extender:
         app.router.routes.extend(extender.routes(cluster, tokens, cluster.settings.extender_open))
