@@ -15,8 +15,8 @@ from cerebrum.services.api.auth import Scope
 from cerebrum.services.api.settings import GccSettings, LcaSettings, load
 from cerebrum.services.client import CerebrumClient
 from cerebrum.services.rollouts import RolloutSettings
-from tests.services.api.test_processes import until
 from tests.services.api.worlds import HELLO, World, tell
+from tests.waiting import wait_until
 
 MAD = """
 class Mad:
@@ -157,7 +157,7 @@ def test_a_promotion_that_was_answered_survives_sigkill(
     lca = start(*candidate)
     with CerebrumClient(lca.url) as client:
         client._json("POST", "/schedule_subgraph", json=HELLO)
-        until(lambda: client.rollout()["answers"] > 0)
+        wait_until(lambda: client.rollout()["answers"] > 0)
     assert run(["policy", "promote", "--to", "canary:0.25", "--server", lca.url]) == 0
     lca.process.kill()
     assert "worst-fit: shadow -> canary:0.25" in capsys.readouterr().err
@@ -186,7 +186,7 @@ def test_a_mad_candidate_in_a_real_agent_costs_no_task(
             spec = HELLO | {"name": f"w{i}"}
             client._json("POST", "/schedule_subgraph", json=spec)
         done = lambda: client._json("GET", "/api/v1/snapshot")["counts"]["succeeded"] == 8  # noqa: E731
-        until(done)
+        wait_until(done)
         report = client.rollout()
     assert report["trips"]["raised"] >= 5
     assert report["mode"] != "on"
