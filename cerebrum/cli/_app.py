@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "A workflow and a batch of jobs on two clusters of local processes.",
     "gcc": "Run the global controller.",
     "lca": "Run the local agent of one cluster.",
+    "policy": "A candidate policy on a running controller or agent: status, promote, demote.",
     "token": "Make, list and revoke the tokens of a controller.",
     "context": "The controllers this user talks to.",
     "doctor": "Versions, caches, and what is missing on this machine.",

@@ -19,6 +19,24 @@ TlsKey = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
 LogFormat = Annotated[str | None, typer.Option(help="json, text, or auto (text on a terminal).")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 
+Candidate = Annotated[
+    str | None, typer.Option(help="A policy to try beside the other, such as learned:NAME.")
+]
+RolloutMode = Annotated[
+    str | None,
+    typer.Option(
+        "--rollout",
+        help="Where the candidate begins: off, shadow, advise, canary:SHARE or on. Later: "
+        "`cerebrum policy`.",
+    ),
+]
+Explore = Annotated[
+    float | None, typer.Option(help="Part of the choices made at random, in canary and on.")
+]
+CandidateDeadline = Annotated[
+    float | None, typer.Option(help="Seconds that a candidate may take for a decision.")
+]
+
 
 def run(serving: Coroutine[Any, Any, int], many_requests: bool = False) -> int:
     """Serve to the end; on uvloop where it sends many small requests itself."""

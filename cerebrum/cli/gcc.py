@@ -32,6 +32,9 @@ def gcc(
     assignment: Annotated[
         str | None, typer.Option(help="Assigner of workflows that name none.")
     ] = None,
+    candidate: server.Candidate = None,
+    rollout: server.RolloutMode = None,
+    candidate_deadline: server.CandidateDeadline = None,
     lease: Annotated[
         float | None, typer.Option(help="Seconds of silence after which a cluster counts as lost.")
     ] = None,
@@ -60,6 +63,7 @@ def gcc(
     settings = load(
         GccSettings, host=host, port=port, database=database, url=url, name=name,
         tls_cert=tls_cert, tls_key=tls_key, decomposition=decomposition, assignment=assignment,
+        candidate=candidate, rollout=rollout, candidate_deadline_s=candidate_deadline,
         lease_s=lease, patience_s=patience, leader_ttl_s=leader_ttl, max_tasks=max_tasks,
         tokens_file=tokens_file, amqp_exchange=amqp_exchange, log_format=log_format,
         log_level=log_level,

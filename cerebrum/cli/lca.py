@@ -38,6 +38,10 @@ def lca(
         typer.Option(help="local (processes), kubernetes (pods), simulated or dry_run."),
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Placement policy.")] = None,
+    candidate: server.Candidate = None,
+    rollout: server.RolloutMode = None,
+    explore: server.Explore = None,
+    candidate_deadline: server.CandidateDeadline = None,
     state: Annotated[
         Path | None, typer.Option(help="Folder of its database, runs and logs.")
     ] = None,
@@ -115,6 +119,8 @@ def lca(
     settings = load(
         LcaSettings, cluster_id=cluster_id, gcc_url=gcc_url, host=host, port=port,
         nodes=nodes or None, nodes_file=nodes_file, executor=executor, policy=policy, state=state,
+        candidate=candidate, rollout=rollout, explore=explore,
+        candidate_deadline_s=candidate_deadline,
         kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,

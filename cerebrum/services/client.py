@@ -233,6 +233,14 @@ class CerebrumClient:
         path = f"/api/v1/quotas/{quote(tenant, safe='/')}"
         return self._json("PUT", path, json={"max_tasks": max_tasks})
 
+    def rollout(self) -> dict[str, Any]:
+        """Where the candidate stands, of a controller or an agent. Raises `NotFound`."""
+        return self._json("GET", "/api/v1/rollout")
+
+    def move_rollout(self, to: str, reason: str = "") -> dict[str, Any]:
+        """Promote or demote it: `up`, `down`, or a mode such as `canary:0.1`. Stored on return."""
+        return self._json("POST", "/api/v1/rollout", json={"to": to, "reason": reason})
+
     def drain(self, cluster: str) -> dict[str, Any]:
         """Give a cluster nothing new, and take back what it has not started."""
         return self._cluster(cluster, "drain")

@@ -42,7 +42,8 @@ class Drift:
 def stability_index(seen: NDArray[np.floating], edges: NDArray[np.float64]) -> float:
     """The index of observations over the bins between training quantiles at `LEVELS`.
 
-    A bin without observations counts as half of one. Where many values lie on a quantile itself
+    A bin without observations counts as half of one, and none is expected to hold less than the
+    outermost: what is that rare is not known better. Where many values lie on a quantile itself
     (the feature takes few of them), the quantiles tell only within bounds how much of the training
     data lay there: what is found counts as expected as far as it keeps to them.
     """
@@ -55,6 +56,5 @@ def stability_index(seen: NDArray[np.floating], edges: NDArray[np.float64]) -> f
     below = upper / len(seen)
     expected = np.clip(below, levels[upto], levels[upto + atom])
     expected, found = np.diff([0.0, *expected, 1.0]), np.diff([0.0, *below, 1.0])
-    least = 0.5 / len(seen)
-    expected, found = np.maximum(expected, least), np.maximum(found, least)
+    expected, found = np.maximum(expected, LEVELS[0]), np.maximum(found, 0.5 / len(seen))
     return float(np.sum((found - expected) * np.log(found / expected)))

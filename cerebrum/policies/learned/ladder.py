@@ -167,6 +167,11 @@ class Standing:
         many = "" if trip.grave else f"{len(self.recent)} trips in {ladder.window} answers, last "
         return self.move(self.below(ladder), "guard", f"{many}{self.last_trip}", unix_s)
 
+    def take_over(self, other: Standing) -> None:
+        """Be what another one is; those who share this one see it at once."""
+        for one in fields(other):
+            setattr(self, one.name, getattr(other, one.name))
+
     def record(self) -> dict[str, Any]:
         """JSON of everything."""
         return asdict(self)

@@ -4,15 +4,15 @@
 
     off      the baseline decides; the candidate is not asked
     shadow   both decide, the baseline's decision counts; what differs is counted and recorded
-    advise   as shadow; the candidate's choice is told with the decision (`advice`, `explain`)
+    advise   as shadow; the candidate's choice is told with the decision (`advice`)
     canary   the candidate decides for a share of the keys, the baseline for the others
     on       the candidate decides
 
 A key is what belongs together (`key_of`): which side it is on is a hash of it, so it is on the same
 side in every process, for as long as the share does not shrink. Wherever a guard trips the baseline
 decides, so a candidate that raises, dawdles or errs costs no placement; a candidate that does so
-often falls down the ladder by itself. It runs in this process: what never returns is for
-`services.beside`, which runs it in one of its own.
+often falls down the ladder by itself. It runs in this process: an answer that is late is found out
+when it is there.
 
 With `explore` above 0 a part of the single binds of canary and on goes to a node drawn evenly among
 those the task fits on, and each record says how probable its choice was (`propensity`), which is
@@ -93,7 +93,7 @@ class Rollout:
         self.name = f"{baseline.name} with candidate {candidate.name}"
         self.limits, self.ladder = limits or guards.Limits(), ladder or Ladder()
         self.explore, self.salt = explore, salt or candidate.name
-        self.advice: Beside | None = None
+        self.noted: Beside | None = None
         self.decider = BASELINE
         self.recent: deque[Beside] = deque(maxlen=_REMEMBERED)
         self._clock, self._wall, self._judge = clock, wall, judge
@@ -111,7 +111,7 @@ class Rollout:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """The decision of the side whose turn it is; the baseline's where a guard trips."""
-        self.advice, self.decider, self._drawn = None, BASELINE, False
+        self.noted, self.decider, self._drawn = None, BASELINE, False
         match self.standing.mode:
             case "off":
                 return self.baseline.decide(snapshot)
@@ -133,6 +133,15 @@ class Rollout:
         """The side that made the last decision."""
         return self.candidate if self.decider == CANDIDATE else self.baseline
 
+    @property
+    def advice(self) -> str:
+        """In advise: where the candidate would have put the task of the last decision, if it would
+        have put it elsewhere."""
+        last = self.noted
+        if last is None or self.standing.mode != "advise" or last.candidate in ("", last.node):
+            return ""
+        return f"{self.candidate.name} advises {last.candidate}"
+
     def again(self, snapshot: Snapshot, trail: str) -> Decision:
         """The decision that left this `trail`, for a replay: no guard, nothing is counted."""
         decider, _, drawn = trail.partition("+")
@@ -150,8 +159,7 @@ class Rollout:
         if not base:
             return base
         found, trip = self._ask(snapshot, lambda: base)
-        self.advice = self._beside(snapshot, base, base, found, trip)
-        self._note(self.advice)
+        self._note(self._beside(snapshot, base, base, found, trip))
         return base
 
     def _shared(self, snapshot: Snapshot) -> Decision:
@@ -322,6 +330,7 @@ class Rollout:
         return regret
 
     def _note(self, beside: Beside) -> None:
+        self.noted = beside
         self.recent.append(beside)
         if self._record is not None:
             self._record(beside)

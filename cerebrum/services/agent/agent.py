@@ -26,6 +26,7 @@ from cerebrum.services.agent.settings import AgentSettings
 from cerebrum.services.agent.waiting import pause
 from cerebrum.services.errors import Refused, StoreUnavailable
 from cerebrum.services.ports import Clock, Compute, ControllerPeer, Store, at_once
+from cerebrum.services.rollouts import KEY, Desk
 
 _PRUNE_S = 600.0
 _WAITING_REPORTS = 500  # in one go
@@ -38,7 +39,8 @@ class Agent:
     `peer` None: no controller, direct submissions only. `usage` gives samples of node usage for the
     forecasts (None: none are made), `compute` is where they are fitted. `rng` seeds the identity,
     the policy's key and jitter: in production it must be unpredictable. `inventory` tells how the
-    nodes of `settings` change (None: they do not; with one, no forecasts are made).
+    nodes of `settings` change (None: they do not; with one, no forecasts are made). `rollout` made
+    the policy, if there is a candidate in it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Agent:
         usage: UsageSource | None = None,
         compute: Compute = at_once,
         inventory: Inventory | None = None,
+        rollout: Desk | None = None,
     ) -> None:
         self.settings, self.clock, self.executor = settings, clock, executor
         self.runtimes, self.forecasts = Runtimes(), None
@@ -74,10 +77,13 @@ class Agent:
                 lambda: views.node_statuses(self), self._bid,
             )  # fmt: skip
         self.to_decide = asyncio.Event()
+        self.rollout = rollout
+        if rollout is not None:
+            rollout.on_change = self.to_decide.set
         self.store_problem = ""
         self._told: dict[str, str] = {}  # uid -> reason reported last
         self.ledger.on_load = self._loaded
-        self.ledger.on_commit = self.life.journal
+        self.ledger.on_commit = self._keep
         self.ledger.on_done = self._turned
 
     # -- life -------------------------------------------------------------------------------
@@ -142,6 +148,8 @@ class Agent:
         if "identity" not in values:
             self.ledger.set("identity", self._rng.bytes(16).hex())
             self.ledger.set("key", int(self._rng.integers(2**62)))
+        if self.rollout is not None:
+            self.rollout.restore(values.get(KEY))
         self.leases.load()
         self.life.rebuild()
         if self.forecasts is not None and self.forecasts.latest:
@@ -149,6 +157,14 @@ class Agent:
         # What is behind a closed fence has its end before anybody looks at what became of it.
         self.leases.expire()
         self.runner.to_reconcile.set()
+
+    def _keep(self) -> None:
+        """At the end of each turn: what is to be stored with it."""
+        self.life.journal()
+        if self.rollout is not None and self.rollout.unstored:
+            for change in self.rollout.take_changes():
+                self.ledger.event_of("rollout_changed", "", "", **change)
+            self.ledger.set(KEY, self.rollout.record())
 
     def _turned(self, changed: bool) -> None:
         """After each turn: wake who may have something to do now."""
@@ -270,6 +286,24 @@ class Agent:
             raise
         except CerebrumError as problem:
             raise Refused(502, "The logs cannot be had now", str(problem)) from problem
+
+    async def rollout_report(self) -> dict[str, Any]:
+        """See `rollouts.Watched`."""
+        desk = self._desk()
+        async with self.ledger.turn():  # whose first one reads what was stored
+            return desk.report(self.settings.policy)
+
+    async def move_rollout(self, to: str, by: str, reason: str = "") -> dict[str, Any]:
+        """See `rollouts.Watched`."""
+        desk = self._desk()
+        async with self.ledger.turn():
+            desk.move(to, by, reason)
+        return desk.report(self.settings.policy)
+
+    def _desk(self) -> Desk:
+        if self.rollout is None:
+            raise Refused(404, "no candidate", "this agent was started without --candidate")
+        return self.rollout
 
     async def status(self) -> dict[str, Any]:
         """Everything at a glance: nodes, tasks, engine, lease, energy, forecasts."""

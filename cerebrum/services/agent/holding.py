@@ -81,7 +81,7 @@ class Holding:
         ledger.set("session", int(ledger.values.get("session", 0)) + 1)
         self.placement = Placement(
             self.settings.cluster, tuple(self.nodes.values()), self.policy,
-            int(ledger.values["key"]), self.settings.policy,
+            int(ledger.values["key"]), self.settings.policy, self.settings.candidate,
         )  # fmt: skip
         self.orders, self._timers, self._followers, self._decided_at = Orders(), [], {}, -1
         self._restore_energy(now)

@@ -101,10 +101,11 @@ class Lifecycle(Holding):
         self.ledger.add(run)
         self.ledger.touch(task)
         wants = task.spec.resources
+        beside = {} if placed.beside is None else {"rollout": dict(placed.beside)}
         self.ledger.event(
             "bound", task, node=placed.node, attempt=task.attempts, generation=task.generation,
             run_id=run.run_id, cpu_milli=wants.cpu_milli, memory_mib=wants.memory_mib,
-            gpus=placed.gpus, gpu_milli=wants.gpu_milli, reason=task.reason,
+            gpus=placed.gpus, gpu_milli=wants.gpu_milli, reason=task.reason, **beside,
         )  # fmt: skip
         self.orders.starts[run.run_id] = None
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,17 @@ from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot
 from cerebrum.model.tasks import Task, TaskClass, TaskTable
+from cerebrum.policies.learned.rollout import Rollout
 from cerebrum.services.agent.journal import packed, task_record
 from cerebrum.services.agent.reasons import Reasons
 
 _MAX_DECISIONS = 100_000  # in one pass: beyond this a policy goes round in circles
 _CROWDED = 10_000  # ended tasks the engine may carry along
 _LONGEST_S = 3.2e9  # what a rank can be at most
+_NOTED = (
+    "mode", "key", "decider", "baseline", "candidate", "trip", "regret", "propensity",
+    "candidate_propensity", "nodes",
+)  # fmt: skip
 _OPEN = (TaskState.PENDING, TaskState.BOUND, TaskState.RUNNING, TaskState.UNKNOWN)
 
 
@@ -67,13 +72,15 @@ class Placeable:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The policy puts a task on a node; `gpus` a bit per GPU index, `reason` for people."""
+    """The policy puts a task on a node; `gpus` a bit per GPU index, `reason` for people, `beside`
+    what a rollout noted of the two sides (None: there is none)."""
 
     uid: str
     node: str
     gpus: int = 0
     cache_ways: int = 0
     reason: str = ""
+    beside: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,13 @@ class Placement:
     """One engine from its making to its replacement; `entries` is the journal not yet stored."""
 
     def __init__(
-        self, cluster: str, nodes: Sequence[Node], policy: Policy, key: int, source: str = ""
+        self,
+        cluster: str,
+        nodes: Sequence[Node],
+        policy: Policy,
+        key: int,
+        source: str = "",
+        candidate: str = "",
     ) -> None:
         self.policy = policy
         self.engine = empty_engine(cluster, nodes, key)
@@ -128,10 +141,13 @@ class Placement:
         self.uids: list[str] = []
         self.written = 0
         self._forecasts: dict[str, NDArray[np.float64]] = {}
-        header = {
+        header: dict[str, Any] = {
             "cluster": cluster, "policy": source or policy.name, "key": key,
             "nodes": [node_record(node) for node in nodes],
         }  # fmt: skip
+        if isinstance(policy, Rollout):
+            beside = {"candidate": candidate, "explore": policy.explore, "salt": policy.salt}
+            header["rollout"] = beside
         self.entries: list[list[Any]] = [["session", header]]
 
     # -- what becomes of tasks ----------------------------------------------------------------
@@ -272,7 +288,10 @@ class Placement:
             self._show_forecasts()
             try:
                 actions = self.policy.decide(self.engine.snapshot()).actions
-                self.entries.append(["decision", [action_record(a) for a in actions]])
+                decided: list[Any] = ["decision", [action_record(a) for a in actions]]
+                if isinstance(self.policy, Rollout):
+                    decided.append(self.policy.trail)
+                self.entries.append(decided)
                 victims = [self.uids[a.task] for a in actions if isinstance(a, Preempt)]
                 if victims or not actions:  # the rest waits for the room that is being made
                     preempts += [uid for uid in victims if uid not in stopping]
@@ -304,7 +323,8 @@ class Placement:
         uid = self.uids[action.task]
         match action:
             case Bind(_, row, gpus, ways):
-                placed.append(Placed(uid, self.engine.node_names[row], gpus, ways, why))
+                node = self.engine.node_names[row]
+                placed.append(Placed(uid, node, gpus, ways, why, _beside(self.policy)))
             case Wait(_, reason):
                 waits[uid] = self.reason(reason)
             case Reject(_, reason):
@@ -372,6 +392,14 @@ class Placement:
     def _tell(self, event: Event) -> None:
         self.engine.apply(event)
         self.entries.append(event_record(event))
+
+
+def _beside(policy: Policy) -> dict[str, Any] | None:
+    """What a rollout noted of its last decision, for the history; NaN (not known) left out."""
+    if not isinstance(policy, Rollout) or policy.noted is None:
+        return None
+    found = asdict(policy.noted)
+    return {key: found[key] for key in _NOTED if found[key] == found[key]}
 
 
 def change_node(

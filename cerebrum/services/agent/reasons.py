@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cerebrum.model.decisions import Bind
 from cerebrum.model.protocols import Explains, Explanation, Policy
 from cerebrum.model.snapshot import Snapshot
+from cerebrum.policies.learned.rollout import Rollout
 
 SCORED_NODES = 4096
 """Nodes looked at for explanations in one pass over the queue; beyond it binds go unexplained."""
@@ -23,7 +24,14 @@ class Reasons:
 
         A policy that fails to explain itself has decided all the same.
         """
-        policy, name = self._policy, self._policy.name
+        policy = self._policy
+        if isinstance(policy, Rollout):
+            why = self._of(policy.in_charge, snapshot, action)
+            return f"{why}; {policy.advice}" if policy.advice else why
+        return self._of(policy, snapshot, action)
+
+    def _of(self, policy: Policy, snapshot: Callable[[], Snapshot], action: Bind) -> str:
+        name = policy.name
         if not isinstance(policy, Explains):
             return name
         now = snapshot()

@@ -8,17 +8,19 @@ and asks the policy again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from cerebrum.engine.engine import Engine
+from cerebrum.model.decisions import Decision
 from cerebrum.model.journal import action_record, event_of_record, node_of_record
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import NodeChange
 from cerebrum.model.tasks import TaskTable
+from cerebrum.policies.learned.rollout import Rollout
 from cerebrum.services.agent import schema
 from cerebrum.services.agent.journal import task_of_record, unpacked
 from cerebrum.services.agent.placing import change_node, empty_engine
@@ -68,19 +70,35 @@ async def replay(store: Store, make_policy: Callable[[str], Policy] | None = Non
                 header = entry[1]
                 nodes = [node_of_record(node) for node in header["nodes"]]
                 engine = empty_engine(header["cluster"], nodes, int(header["key"]))
-                policy, current = make_policy(header["policy"]), session
+                policy, current = _policy(header, make_policy), session
                 sessions += 1
             elif engine is None or policy is None or session != current:
                 continue  # its beginning was pruned
             elif entry[0] == "decision":
                 decisions += 1
-                made = [action_record(a) for a in policy.decide(engine.snapshot()).actions]
+                made = [action_record(a) for a in _decided(policy, engine, entry).actions]
                 if made != entry[1]:
                     differences.append(Difference(seq, session, entry[1], made))
             else:
                 events += 1
                 _tell(engine, entry)
     return Replay(sessions, decisions, events, tuple(differences))
+
+
+def _policy(header: Mapping[str, Any], make: Callable[[str], Policy]) -> Policy:
+    """The policy of a session; with a candidate beside it, if it had one."""
+    beside = header.get("rollout")
+    if beside is None:
+        return make(header["policy"])
+    candidate, explore, salt = beside["candidate"], beside["explore"], beside["salt"]
+    return Rollout(make(candidate), make(header["policy"]), explore=explore, salt=salt)
+
+
+def _decided(policy: Policy, engine: Engine, entry: list[Any]) -> Decision:
+    """Asked again; of two sides the one that decided then, whatever made it so."""
+    if isinstance(policy, Rollout):
+        return policy.again(engine.snapshot(), entry[2])
+    return policy.decide(engine.snapshot())
 
 
 def _tell(engine: Engine, entry: list[Any]) -> None:

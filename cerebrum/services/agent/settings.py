@@ -18,7 +18,8 @@ class AgentSettings:
 
     `boot_id` changes with each boot of the machine: times on its monotonic clock mean nothing after
     that, so fences count as expired. `policy` is what `policy.name` was made from, kept in the
-    journal so that `replay` can make the same one; empty: the policy's own name.
+    journal so that `replay` can make the same one; empty: the policy's own name. `candidate` alike,
+    of the candidate beside it (see `services.rollouts`).
 
     `wait_s` how long a poll waits for work; `request_timeout_s` how long any other request waits;
     `retry_s`, `retry_max_s` the back-off of requests without answer; `sync_s`, `reconcile_s`
@@ -37,6 +38,7 @@ class AgentSettings:
     version: str = ""
     boot_id: str = ""
     policy: str = ""
+    candidate: str = ""
     wait_s: float = 20.0
     request_timeout_s: float = 30.0
     retry_s: float = 0.5

@@ -252,6 +252,7 @@ async def explain(agent: Agent, uid: str) -> dict[str, Any]:
     shown["policy"] = policy.name
     shown["would_go_to"] = names[table.winner] if table.winner >= 0 else ""
     shown["ties"], shown["tie_rule"] = table.ties, table.tie_rule
+    shown["note"] = table.note
     shown["nodes"] = [
         {
             "node": names[row.row],

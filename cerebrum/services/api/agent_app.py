@@ -13,7 +13,7 @@ from cerebrum.policies.learned.auction import Auction
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent
 from cerebrum.services.agent.views import Totals
-from cerebrum.services.api import bidding, extender, service, shadow, views
+from cerebrum.services.api import bidding, extender, rollout, service, shadow, views
 from cerebrum.services.api import scoring as scoring_routes
 from cerebrum.services.api.auth import Guard, Scope, TokenBook
 from cerebrum.services.api.bodies import documented
@@ -180,9 +180,12 @@ def agent_app(
     found.register(counts)
     if cluster is not None:
         found.register(SchedulerMetrics(cluster))
+    if agent.rollout is not None:
+        standing = agent.rollout.standing
+        found.register(rollout.RolloutMetrics(lambda: standing))
     app = bare("Cerebrum agent", ABOUT, HttpMetrics(found))
     app.state.agent, app.state.tokens, app.state.role = agent, tokens, "agent"
-    app.state.cluster = cluster
+    app.state.cluster, app.state.rollout = cluster, agent
     app.state.registry, app.state.counts = found, counts
     app.state.stopping = asyncio.Event()
     if cluster is not None and cluster.settings.extender:
@@ -194,6 +197,7 @@ def agent_app(
     app.include_router(shadow.router)
     app.include_router(bidding.router)
     app.include_router(scoring_routes.router)
+    app.include_router(rollout.router)
     app.include_router(service.router)
     return app
 

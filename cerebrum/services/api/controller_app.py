@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from fastapi import APIRouter, FastAPI
 
+from cerebrum.policies.learned.ladder import Standing
 from cerebrum.services.api import (
     agents,
     assignments,
@@ -20,6 +21,7 @@ from cerebrum.services.api import (
     policies,
     prototype,
     quotas,
+    rollout,
     service,
     tasks,
     workflows,
@@ -32,8 +34,8 @@ from cerebrum.services.telemetry import Counts, HttpMetrics, registry
 
 ROUTERS: tuple[APIRouter, ...] = (
     workflows.router, jobs.router, tasks.router, clusters.router, assignments.router,
-    policies.router, quotas.router, events.router, agents.router, prototype.router, health.router,
-    service.router,
+    policies.router, rollout.router, quotas.router, events.router, agents.router, prototype.router,
+    health.router, service.router,
 )  # fmt: skip
 ABOUT = """The Global Cerebrum Controller. Errors are `application/problem+json`; lists are pages,
 and `next` of one is `cursor` of the following; times are Unix seconds."""
@@ -46,14 +48,22 @@ def controller_app(
     found = registry()
     counts = Counts(health.METRICS)
     found.register(counts)
+    found.register(rollout.RolloutMetrics(lambda: _standing(controller)))
     app = bare("Cerebrum controller", ABOUT, HttpMetrics(found), _log_client)
     app.state.controller, app.state.store, app.state.tokens = controller, store, tokens
     app.state.role, app.state.registry = "controller", found
+    app.state.rollout = controller
     app.state.scrape = health.Scrape(store, clock, counts)
     app.state.stopping, app.state.streams = asyncio.Event(), set[Any]()
     for router in ROUTERS:
         app.include_router(router)
     return app
+
+
+def _standing(controller: Controller) -> Standing | None:
+    """Of the leader only: sums over replicas are right."""
+    desk = controller.rollout
+    return desk.standing if desk is not None and controller.leader.is_leader else None
 
 
 @asynccontextmanager

@@ -6,11 +6,13 @@ import asyncio
 import os
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import numpy as np
 import structlog
 
+from cerebrum.model.errors import ConfigError
 from cerebrum.services.api import serve
 from cerebrum.services.api.auth import Tokens
 from cerebrum.services.api.controller_app import controller_app
@@ -19,7 +21,9 @@ from cerebrum.services.api.token_file import take_over
 from cerebrum.services.clock import MachineClock
 from cerebrum.services.computing import Computing
 from cerebrum.services.controller import Controller, ControllerSettings
+from cerebrum.services.controller.policies import AUCTION
 from cerebrum.services.crashpoints import store_with_crash_points
+from cerebrum.services.rollouts import Desk
 from cerebrum.services.store.database import Database
 from cerebrum.services.telemetry import configure_logs
 
@@ -36,6 +40,7 @@ async def run_gcc(
     """
     if logs:
         configure_logs(settings.log_format, settings.log_level)
+    desk = _desk(settings)
     async with Database(settings.database) as database:
         store, clock = store_with_crash_points(database), MachineClock()
         tokens = Tokens(store, clock)
@@ -49,13 +54,27 @@ async def run_gcc(
             rng = np.random.default_rng(secrets.randbits(128))
             controller = Controller(
                 store, clock, _controller_settings(settings), rng, name, url,
-                compute=Computing(),
+                compute=Computing(), rollout=desk,
             )  # fmt: skip
             app = controller_app(controller, store, clock, tokens)
             _log.info("listening", url=url, name=name)
             if ready is not None:
                 ready(url)
             return await serve.serve(app, settings, listening, _work(settings, controller, clock))
+
+
+def _desk(settings: GccSettings) -> Desk | None:
+    """The candidate's rollout, if there is one. Raises `InputError` for what is no assigner."""
+    found = settings.rollout_settings()
+    if found is None:
+        return None
+    desk = Desk(found, time.perf_counter, time.time)
+    if settings.assignment == AUCTION:
+        raise ConfigError(
+            f"{AUCTION!r} asks the agents: a candidate is compared with a policy that decides here"
+        ).at(field="assignment")
+    desk.assigner(settings.assignment)
+    return desk
 
 
 def _controller_settings(settings: GccSettings) -> ControllerSettings:

@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
-from cerebrum.model.protocols import Scores
+from cerebrum.model.protocols import Policy, Scores
 from cerebrum.services.api.settings import LcaSettings
 from cerebrum.services.crashpoints import client_with_crash_points
 from cerebrum.services.ports import Compute, at_once
@@ -55,13 +55,20 @@ _log = structlog.get_logger("cerebrum.lca")
 
 class KubernetesCluster:
     """What `--executor kubernetes` brings. `executor` and `nodes` are for the agent, `beside` runs
-    as long as it. Raises `ConfigError` for settings that contradict each other."""
+    as long as it. `make_policy` gives the pod scheduler's (default: that of the settings). Raises
+    `ConfigError` for settings that contradict each other."""
 
-    def __init__(self, settings: LcaSettings, compute: Compute = at_once) -> None:
+    def __init__(
+        self,
+        settings: LcaSettings,
+        compute: Compute = at_once,
+        make_policy: Callable[[], Policy] | None = None,
+    ) -> None:
         from cerebrum.executors.kubernetes.access import load_access
 
         _check(settings)
         self.settings, self._compute = settings, compute
+        self._make_policy = make_policy or (lambda: _policy(settings))
         self.access = load_access(settings.kubeconfig, settings.kube_context)
         self.executor = _executor(settings, self.access)
         self.scheduler: PodScheduler | None = None
@@ -139,11 +146,10 @@ class KubernetesCluster:
 
     def _new_scheduler(self, client: Client) -> PodScheduler:
         from cerebrum.executors.kubernetes.scheduler import PodScheduler
-        from cerebrum.policies import get_policy
 
         settings = self.settings
         return PodScheduler(
-            client, get_policy(settings.policy), scheduler_name=settings.scheduler_name,
+            client, self._make_policy(), scheduler_name=settings.scheduler_name,
             mode=settings.mode, clock=time.monotonic, wall=time.time,
             rng=np.random.default_rng(), compute=self._compute,
             feeds=self.executor.feeds,
@@ -220,6 +226,12 @@ def _histogram(
 
 def _schedules(settings: LcaSettings) -> bool:
     return settings.mode != "off" or settings.extender
+
+
+def _policy(settings: LcaSettings) -> Policy:
+    from cerebrum.policies import get_policy
+
+    return get_policy(settings.policy)
 
 
 def _check(settings: LcaSettings) -> None:

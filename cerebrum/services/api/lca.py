@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cerebrum import __version__
 from cerebrum.executors.boot import boot_id
 from cerebrum.model.cluster import Node
 from cerebrum.model.errors import ConfigError
-from cerebrum.model.protocols import Executor
+from cerebrum.model.protocols import Executor, Policy
 from cerebrum.policies.learned.auction import Auction
 from cerebrum.services.agent import Agent, AgentSettings
 from cerebrum.services.agent.prediction import UsageSource
@@ -37,6 +38,7 @@ from cerebrum.services.crashpoints import (
     peer_with_crash_points,
     store_with_crash_points,
 )
+from cerebrum.services.rollouts import Desk
 from cerebrum.services.scoring import Scoring
 from cerebrum.services.store.database import Database
 from cerebrum.services.telemetry import configure_logs
@@ -54,21 +56,20 @@ async def run_lca(
 
     Raises `ConfigError` before anything is served. What runs goes on after the end.
     """
-    from cerebrum.policies import get_policy
-
     if logs:
         configure_logs(settings.log_format, settings.log_level)
-    policy, cluster, nodes = get_policy(settings.policy), None, tuple[Node, ...]()
+    clock, desk = MachineClock(), _desk(settings)
+    policy, cluster, nodes = _policy(settings, desk), None, tuple[Node, ...]()
     computing = Computing()
     if settings.executor == "kubernetes":
-        cluster = KubernetesCluster(settings, computing)
+        cluster = KubernetesCluster(settings, computing, lambda: _policy(settings, desk))
     elif settings.extender or settings.extender_open:
         raise ConfigError("only --executor kubernetes can be an extender").at(field="extender")
     else:
         nodes = cluster_nodes(settings.nodes, settings.nodes_file)
     auction = _auction(settings.bidder)
     _make_folder(settings.state)
-    clock, keys = MachineClock(), AgentKeys(settings.api_token.get_secret_value())
+    keys = AgentKeys(settings.api_token.get_secret_value())
     await serve.check_exposure(settings.host, keys, TOKEN_HINT)
     peer = _controller(settings)
     try:
@@ -88,8 +89,11 @@ async def run_lca(
                     usage=_usage(settings, nodes, lambda: node_statuses(agent)),
                     compute=computing,
                     inventory=None if cluster is None else cluster.executor.inventory,
+                    rollout=desk,
                 )  # fmt: skip
                 keys.agent = agent
+                if desk is not None:
+                    await agent.rollout_report()  # nobody asks a candidate that had to leave
                 _log.info("listening", url=url, cluster=settings.cluster_id, nodes=len(nodes))
                 if ready is not None:
                     ready(url)
@@ -128,6 +132,19 @@ def _ascii(secret: str) -> str:
     return secret if secret.isascii() else ""
 
 
+def _desk(settings: LcaSettings) -> Desk | None:
+    """The candidate's rollout, if there is a candidate. Its answers are measured on a fine clock;
+    nothing of that decides about tasks but whether an answer was late."""
+    found = settings.rollout_settings()
+    return None if found is None else Desk(found, time.perf_counter, time.time)
+
+
+def _policy(settings: LcaSettings, desk: Desk | None) -> Policy:
+    from cerebrum.policies import get_policy
+
+    return get_policy(settings.policy) if desk is None else desk.policy(settings.policy)
+
+
 def _controller(settings: LcaSettings) -> HttpController | None:
     """The controller, or None for an agent that works alone (an empty address)."""
     urls = [url.strip() for url in settings.gcc_url.split(",") if url.strip()]
@@ -140,6 +157,7 @@ def _agent_settings(settings: LcaSettings, nodes: tuple[Node, ...], url: str) ->
     return AgentSettings(
         cluster=settings.cluster_id, nodes=nodes, zone=settings.zone, url=url,
         version=__version__, boot_id=_boot_id(), policy=settings.policy,
+        candidate=settings.candidate,
         forecaster="" if settings.forecaster == "none" else settings.forecaster,
     )  # fmt: skip
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cerebrum.model.errors import ConfigError
+from cerebrum.model.errors import ConfigError, InputError
+from cerebrum.policies.learned.ladder import parse_target
+from cerebrum.services.rollouts import RolloutSettings
 from cerebrum.services.telemetry import LogFormat
 
 S = TypeVar("S", bound=BaseSettings)
@@ -48,7 +50,33 @@ class ServerSettings(BaseSettings):
         return "http" if self.tls_cert is None else "https"
 
 
-class GccSettings(ServerSettings):
+class RolloutOptions(BaseSettings):
+    """A candidate beside the policy (see `services.rollouts`): empty for none. `rollout` is the
+    mode it begins in; once a mode is stored, that one holds."""
+
+    candidate: Annotated[str, Field(max_length=2000)] = ""
+    rollout: Annotated[str, Field(max_length=40)] = "shadow"
+    explore: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    candidate_deadline_s: Annotated[float, Field(gt=0, le=600)] = 0.1
+
+    @model_validator(mode="after")
+    def _rollout_is_one(self) -> RolloutOptions:
+        try:
+            parse_target(self.rollout)
+        except InputError as problem:
+            raise ValueError(str(problem)) from None
+        return self
+
+    def rollout_settings(self) -> RolloutSettings | None:
+        """None: there is no candidate."""
+        if not self.candidate:
+            return None
+        return RolloutSettings(
+            self.candidate, self.rollout, self.explore, self.candidate_deadline_s
+        )
+
+
+class GccSettings(ServerSettings, RolloutOptions):
     """The controller. `amqp_url` turns on the message bus; `decomposition` and `assignment` are
     what workflows get that name none; `name` tells replicas apart (default: host and process);
     `tokens_file` brings tokens from a mounted secret (see `token_file`)."""
@@ -70,7 +98,7 @@ class GccSettings(ServerSettings):
     amqp_exchange: Annotated[str, Field(min_length=1, max_length=200)] = "cerebrum"
 
 
-class LcaSettings(ServerSettings):
+class LcaSettings(ServerSettings, RolloutOptions):
     """The agent. `gcc_url` one address or several (replicas), with commas between them.
 
     `nodes` are kinds such as `2x4000m,8Gi`, or `nodes_file` names a file that `cerebrum traces`

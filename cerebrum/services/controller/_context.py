@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sqlalchemy import Connection, Integer, func, literal_column, select
 
+from cerebrum.services.controller import rollouts
 from cerebrum.services.controller._change import Change
 from cerebrum.services.controller._ids import new_id
 from cerebrum.services.controller._sessions import Backlog, Session
@@ -23,6 +24,7 @@ from cerebrum.services.controller.election import Leadership, check_epoch
 from cerebrum.services.controller.settings import ControllerSettings
 from cerebrum.services.errors import Refused
 from cerebrum.services.ports import Clock, Compute, Store, at_once
+from cerebrum.services.rollouts import Desk
 from cerebrum.services.store import schema as db
 
 T = TypeVar("T")
@@ -78,7 +80,9 @@ class Context:
         name: str,
         url: str,
         compute: Compute = at_once,
+        rollout: Desk | None = None,
     ) -> None:
+        self.rollout = rollout
         self.store, self.clock, self.settings, self.compute = store, clock, settings, compute
         self._rng = rng
         self.leadership = Leadership(store, clock, name, url, settings.leader_ttl_s)
@@ -177,6 +181,8 @@ class Context:
         self.sessions = {row.id: Session.of_row(row, now_s) for row in sessions}
         for cluster, identity in others:
             self.sessions[cluster].others[identity] = now_s
+        if self.rollout is not None:
+            self.rollout.restore(await self.store.read(rollouts.stored))
         self._unsure = True
         await self.load_queue()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from cerebrum.model.federation import Decomposition
 from cerebrum.services.controller import policies
@@ -125,6 +125,12 @@ def _move_parts(change: Change, decision: Decision, moved: Sequence[TaskRow]) ->
             .where(table.c.workflow_id == decision.shape.id, table.c.part == part)
             .values(cluster=cluster, reason=decision.reason(task, cluster))
         )
+
+
+def tenant_of(connection: Connection, workflow_id: str) -> str:
+    """Whose workflow it is; empty when it is gone."""
+    query = select(db.workflows.c.tenant).where(db.workflows.c.id == workflow_id)
+    return str(connection.execute(query).scalar_one_or_none() or "")
 
 
 def nothing_to_plan(change: Change, shape: Shape) -> None:

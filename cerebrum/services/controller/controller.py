@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select
@@ -15,6 +16,7 @@ from cerebrum.services.controller import (
     policies,
     registration,
     reports,
+    rollouts,
     submit,
 )
 from cerebrum.services.controller._context import Context
@@ -27,6 +29,7 @@ from cerebrum.services.controller.submit import Submitted
 from cerebrum.services.controller.views import ClusterStatus, cluster_statuses
 from cerebrum.services.errors import StoreUnavailable
 from cerebrum.services.ports import Clock, Compute, Store, at_once
+from cerebrum.services.rollouts import Desk
 from cerebrum.services.store import schema as db
 
 LOOK_S = 1.0
@@ -37,7 +40,8 @@ class Controller:
     """A `ControllerPeer`, and what clients and operators may ask for.
 
     `name` tells replicas apart and `url` is where this one is reached; `rng` gives identifiers;
-    `compute` runs long computations (default: in the event loop). Nothing is answered before `run`
+    `compute` runs long computations (default: in the event loop); `rollout` has a candidate for the
+    default assigner. Nothing is answered before `run`
     has won an election: until then every method raises `Refused` (307 with the leader's address,
     or 503). Every method may raise `StoreUnavailable` and `LeadershipLost`; after the latter the
     process has to end, and `run` raises it too.
@@ -52,8 +56,9 @@ class Controller:
         name: str,
         url: str = "",
         compute: Compute = at_once,
+        rollout: Desk | None = None,
     ) -> None:
-        self._context = Context(store, clock, settings, rng, name, url, compute)
+        self._context = Context(store, clock, settings, rng, name, url, compute, rollout)
         self._auctions = Auctions(self._context)
         self._planner = Planner(self._context, self._auctions)
 
@@ -165,12 +170,25 @@ class Controller:
         """Limit a tenant's unended tasks; None: the default."""
         await operations.set_quota(self._context, tenant, max_tasks)
 
+    async def rollout_report(self) -> dict[str, Any]:
+        """See `rollouts.Watched`."""
+        return await rollouts.report(self._context)
+
+    async def move_rollout(self, to: str, by: str, reason: str = "") -> dict[str, Any]:
+        """See `rollouts.Watched`."""
+        return await rollouts.move(self._context, to, by, reason)
+
     # -- what there is to see -----------------------------------------------------------------
 
     @property
     def leader(self) -> Leadership:
         """`is_leader`, `epoch`, and `leader_url` of whoever leads."""
         return self._context.leadership
+
+    @property
+    def rollout(self) -> Desk | None:
+        """The candidate's, if there is one."""
+        return self._context.rollout
 
     @property
     def store(self) -> Store:

@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.model.federation import Decomposition
+from cerebrum.model.federation import ClusterView, Decomposition
 from cerebrum.policies.assignment.auction import summaries
-from cerebrum.services.controller import policies
+from cerebrum.policies.learned.sides import CANDIDATE
+from cerebrum.services.controller import policies, rollouts
 from cerebrum.services.controller._change import Change, TaskRow
 from cerebrum.services.controller._context import Context
 from cerebrum.services.controller._decision import (
@@ -25,6 +26,7 @@ from cerebrum.services.controller._decision import (
     rejecter,
     set_reason,
     store,
+    tenant_of,
 )
 from cerebrum.services.controller._reasons import reasons
 from cerebrum.services.controller._sessions import Session
@@ -174,12 +176,16 @@ class Planner:
         if decision is None:
             await self._set_aside(shape, priority, pending, avoided)
             return 0
-        if not await context.write(lambda change: store(change, decision), [shape]):
+        if not await context.write(lambda change: self._store(change, decision), [shape]):
             context.queue.push(workflow_id, priority)  # a cluster left meanwhile
             return 0
         self._unfit.pop(workflow_id, None)
         self._reserve(decision, pending)
         return 1
+
+    def _store(self, change: Change, decision: Decision) -> bool:
+        rollouts.keep(change, self._context.rollout)
+        return store(change, decision)
 
     async def _decide(
         self, shape: Shape, rows: dict[int, TaskRow], pending: list[int], sessions: list[Session]
@@ -200,9 +206,7 @@ class Planner:
         if name == policies.AUCTION:
             chosen = await self._auction(shape, cut, wanted, placed, sessions)
         else:
-            chosen = await self._context.compute(
-                lambda: policies.assign(settings, name, cut, views, placed)
-            )
+            chosen, name = await self._assign(shape, name, cut, views, placed)
         clusters = _by_node(shape, cut, pending, chosen, sessions)
         if clusters is None:
             return None
@@ -215,6 +219,27 @@ class Planner:
             clusters, views, policies.holders_by_part(shape, cut, wanted, sessions),
         )  # fmt: skip
         return Decision(shape, cut, clusters, rank_s, decomposition, name, why)
+
+    async def _assign(
+        self,
+        shape: Shape,
+        name: str,
+        cut: Decomposition,
+        views: list[ClusterView],
+        placed: NDArray[np.int32],
+    ) -> tuple[NDArray[np.int32], str]:
+        """By the policy asked for; by the candidate's side of the default, where that one is its
+        key's. Also the name of the policy that decided."""
+        context, desk = self._context, self._context.rollout
+        if desk is None or shape.spec.assignment:
+            made = lambda: policies.assign(context.settings, name, cut, views, placed)  # noqa: E731
+            return await context.compute(made), name
+        tenant = await context.store.read(lambda connection: tenant_of(connection, shape.id))
+        key = f"{tenant}/{shape.spec.name}"
+        chosen, side = await context.compute(
+            lambda: policies.assign_beside(context.settings, desk, key, cut, views, placed)
+        )
+        return chosen, desk.settings.candidate if side == CANDIDATE else name
 
     async def _auction(
         self,

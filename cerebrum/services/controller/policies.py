@@ -19,6 +19,7 @@ from cerebrum.policies.decomposition import decomposer_names, get_decomposer
 from cerebrum.services.controller._sessions import Session, fits
 from cerebrum.services.controller._specs import Shape, workflow_of
 from cerebrum.services.controller.settings import ControllerSettings
+from cerebrum.services.rollouts import Desk
 from cerebrum.services.wire import DependencySpec, TaskSpec, WorkflowSpec
 
 AUCTION = "auction"
@@ -71,6 +72,19 @@ def assign(
     """int32[parts]: index of the cluster, -1 for none."""
     policy = get_assigner(name)
     return policy.assign(cut, views, network_of(settings, len(views)), placed)
+
+
+def assign_beside(
+    settings: ControllerSettings,
+    desk: Desk,
+    key: str,
+    cut: Decomposition,
+    views: list[ClusterView],
+    placed: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], str]:
+    """As `assign` by the default and its candidate; and whose plan it is."""
+    policy = desk.assigner(settings.assignment)
+    return policy.assign_for(key, cut, views, network_of(settings, len(views)), placed)
 
 
 def holders(shape: Shape, tasks: Sequence[int], sessions: Sequence[Session]) -> list[int]:

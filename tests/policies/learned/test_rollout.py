@@ -159,18 +159,22 @@ def test_the_candidate_is_told_beside_the_decision_in_advise():
     policy = wrapped(get_policy("fgd"), "advise")
     trial = Trial(busy_day(), policy)
     seen: list[Beside] = []
+    told: list[str] = []
     decide = policy.decide
 
     def noting(snapshot: Any) -> Any:
         decision = decide(snapshot)
-        if policy.advice is not None:
-            seen.append(policy.advice)
+        if policy.noted is not None:
+            seen.append(policy.noted)
+            told.append(policy.advice)
         return decision
 
     trial.policy = type("Noting", (), {"name": "n", "decide": staticmethod(noting)})()
     trial.run()
     assert any(one.candidate != one.baseline for one in seen if one.candidate)
     assert all(one.node == one.baseline for one in seen)
+    differing = [one.candidate for one in seen if one.candidate not in ("", one.node)]
+    assert [text for text in told if text] == [f"fgd advises {node}" for node in differing]
 
 
 def test_regret_is_what_the_judge_thinks_of_the_other_node():

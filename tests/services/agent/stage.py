@@ -19,6 +19,7 @@ from cerebrum.policies import get_policy
 from cerebrum.services import wire
 from cerebrum.services.agent import Agent, AgentSettings, schema
 from cerebrum.services.errors import Refused, StoreUnavailable, Unreachable
+from cerebrum.services.rollouts import Desk, RolloutSettings
 from tests.faults.loop import VirtualLoop
 
 
@@ -212,9 +213,11 @@ class Stage:
         policy: str = "best-fit",
         nodes: tuple[Node, ...] = NODES,
         start_s: float = 0.0,
+        rollout: RolloutSettings | None = None,
         **settings: Any,
     ) -> None:
         self.clock, self.disk = Clock(), Disk()
+        self.rollout = rollout
         self.controller = controller or Controller()
         self.world: SimulatedNodes | None = None
         self._faults, self._start_s, self.policy = faults, start_s, policy
@@ -230,10 +233,15 @@ class Stage:
             )
         self.lives += 1
         executor = _Watched(self.world, self.starts)
+        policy, desk = get_policy(self.policy), None
+        if self.rollout is not None:
+            desk = Desk(self.rollout, None, self.clock.unix_s)
+            policy = desk.policy(self.policy)
+            settings = {"policy": self.policy, "candidate": self.rollout.candidate, **settings}
         self.agent = Agent(
             self.disk, self.clock, None if alone else self.controller, executor,
-            get_policy(self.policy), AgentSettings(**{**self._settings, **settings}),
-            np.random.default_rng(self.lives), inventory=inventory,
+            policy, AgentSettings(**{**self._settings, **settings}),
+            np.random.default_rng(self.lives), inventory=inventory, rollout=desk,
         )  # fmt: skip
         self._running = asyncio.ensure_future(self.agent.run())
         return self.agent

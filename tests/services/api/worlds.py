@@ -18,6 +18,7 @@ from cerebrum.services.api.auth import Scope, Tokens
 from cerebrum.services.api.controller_app import controller_app
 from cerebrum.services.clock import MachineClock
 from cerebrum.services.controller import Controller, ControllerSettings
+from cerebrum.services.rollouts import Desk, RolloutSettings
 from cerebrum.services.store.database import Database
 
 IDENTITY = "an-identity-of-16"
@@ -50,13 +51,14 @@ class World:
 @asynccontextmanager
 async def world(
     folder: Path, *, leads: bool = True, settings: ControllerSettings | None = None,
-    base_url: str = "http://127.0.0.1",
+    base_url: str = "http://127.0.0.1", rollout: RolloutSettings | None = None,
 ) -> AsyncIterator[World]:  # fmt: skip
     clock = MachineClock()
     async with Database(f"sqlite:///{folder / 'controller.db'}") as store:
         controller = Controller(
             store, clock, settings or ControllerSettings(leader_ttl_s=60.0),
             np.random.default_rng(1), "one", "http://127.0.0.1:8000",
+            rollout=None if rollout is None else Desk(rollout, None, clock.unix_s),
         )  # fmt: skip
         if leads:
             await controller.lead()
