@@ -1,0 +1,168 @@
+"""Bidders against heuristics and each other on the same episodes, seed by seed.
+
+Every policy places the same tasks at the same times on the same nodes. Heuristics are the engine's
+own scorers, evaluated beside the observation; ties of all go to the first node by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerebrum.engine.compiled import kernel
+from cerebrum.learn.bid_team import REWARD, cost_kwh
+from cerebrum.learn.clusters import Clusters
+from cerebrum.learn.encoders import Encoder
+from cerebrum.learn.rewards import NAMES
+from cerebrum.learn.sources import Source
+from cerebrum.policies.allocation import least_allocated, most_allocated
+from cerebrum.policies.best_fit import best_fit
+from cerebrum.policies.fgd import fgd
+from cerebrum.policies.learned.bid_features import SCHEMA, bid_features
+from cerebrum.policies.learned.bidder import HIGHEST_BID, Bidder, award
+from cerebrum.policies.learned.schema import Feature, Schema
+from cerebrum.policies.pwr import pwr
+
+Chooser = Callable[[Clusters], NDArray[np.int64]]
+"""Rows to bind the tasks at hand to, int64[E], -1 to pass."""
+
+_best_fit, _fgd, _pwr = kernel(best_fit.function), kernel(fgd.function), kernel(pwr.function)
+_least, _most = kernel(least_allocated.function), kernel(most_allocated.function)
+_OWN = len(SCHEMA)
+HEURISTICS = ("best-fit", "least-allocated", "most-allocated", "fgd", "pwr")
+"""In the order of their columns behind the observation."""
+
+
+def _fill(before, after, task, typical, out):  # type: ignore[no-untyped-def]
+    bid_features(before, after, task, typical, out)
+    out[_OWN] = _best_fit(before, after, task, typical)
+    out[_OWN + 1] = _least(before, after, task, typical)
+    out[_OWN + 2] = _most(before, after, task, typical)
+    out[_OWN + 3] = _fgd(before, after, task, typical)
+    out[_OWN + 4] = _pwr(before, after, task, typical)
+
+
+@cache
+def _encoder() -> Encoder:
+    scores = tuple(Feature(name, "1", 1.0, "score of this heuristic") for name in HEURISTICS)
+    return Encoder(Schema("bid-and-scores", 1, (*SCHEMA.features, *scores)), _fill)
+
+
+def heuristic(name: str) -> Chooser:
+    """The node that a scorer likes best."""
+    column = _OWN + HEURISTICS.index(name)
+
+    def choose(clusters: Clusters) -> NDArray[np.int64]:
+        scores = np.where(clusters.mask, clusters.observation[:, :, column], -np.inf)
+        return scores.argmax(axis=1)
+
+    return choose
+
+
+def random_bids(seed: int) -> Chooser:
+    """Every node bids 1..10 by lot."""
+    rng = np.random.default_rng(seed)
+
+    def choose(clusters: Clusters) -> NDArray[np.int64]:
+        return award(rng.integers(1, HIGHEST_BID + 1, clusters.mask.shape), clusters.mask)
+
+    return choose
+
+
+def learned(bidder: Bidder) -> Chooser:
+    """Every node bids what its network says."""
+
+    def choose(clusters: Clusters) -> NDArray[np.int64]:
+        mask = clusters.mask
+        bids = np.zeros(mask.shape, np.int64)
+        seen = clusters.observation[mask][:, :_OWN]  # a node without room need not be asked
+        bids[mask] = bidder.values(seen).argmax(axis=-1)
+        return award(bids, mask)
+
+    return choose
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """By episode: `cost_kwh` the team objective, `energy_kwh`, `rejected_nodes` the work rejected,
+    in nodes, and how many nodes and decisions there were."""
+
+    cost_kwh: NDArray[np.float64]
+    energy_kwh: NDArray[np.float64]
+    rejected_nodes: NDArray[np.float64]
+    nodes: NDArray[np.int64]
+    decisions: NDArray[np.int64]
+
+
+def evaluate(
+    source: Source, most_nodes: int, seeds: Sequence[int], choose: Chooser, batch: int = 20
+) -> Outcome:
+    """One episode a seed."""
+    parts = [
+        _episodes(source, most_nodes, list(seeds[i : i + batch]), choose)
+        for i in range(0, len(seeds), batch)
+    ]
+    return Outcome(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _episodes(
+    source: Source, most_nodes: int, seeds: list[int], choose: Chooser
+) -> tuple[NDArray[np.float64], ...]:
+    clusters = Clusters(
+        source, len(seeds), most_nodes, _encoder(), REWARD, passed="reject", unplaceable="reject"
+    )
+    clusters.reset(seeds)
+    nodes = clusters.present.sum(1)
+    terms = np.zeros_like(clusters.terms)
+    decisions, live = np.zeros(len(seeds), np.int64), np.ones(len(seeds), bool)
+    while live.any():
+        _, done = clusters.step(choose(clusters))
+        terms[live] += clusters.terms[live]
+        decisions += live
+        live &= ~done
+    energy, rejected = -terms[:, NAMES.index("power")], -terms[:, NAMES.index("rejected")]
+    return cost_kwh(terms, nodes), energy, rejected * nodes, nodes, decisions
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def wins(self) -> bool:
+        """Whether the first costs less, beyond chance."""
+        return self.high < 0
+
+
+def compare(ours: NDArray[np.float64], other: NDArray[np.float64], seed: int = 0) -> Difference:
+    """Ours less the other, pair by pair, relative to the mean of the other, in percent."""
+    relative = 100.0 * (ours - other) / other.mean()
+    rng = np.random.default_rng(seed)
+    drawn = relative[rng.integers(len(relative), size=(10_000, len(relative)))].mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Difference(float(relative.mean()), float(low), float(high))
+
+
+def table(outcomes: Mapping[str, Outcome], ours: str) -> str:
+    """Markdown: every policy's objective a node, and how far ours is from it."""
+    lines = ["| policy | cost, kWh a node | energy | rejected, % of nodes | ours against it |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for name, found in outcomes.items():
+        against = ""
+        if name != ours:
+            d = compare(outcomes[ours].cost_kwh / found.nodes, found.cost_kwh / found.nodes)
+            against = f"{d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
+        lines.append(
+            f"| {name} | {np.mean(found.cost_kwh / found.nodes):.3f} "
+            f"| {np.mean(found.energy_kwh / found.nodes):.3f} "
+            f"| {100 * np.mean(found.rejected_nodes / found.nodes):.1f} | {against} |"
+        )
+    return "\n".join(lines)
