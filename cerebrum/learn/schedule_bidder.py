@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from cerebrum.engine.compiled import kernel
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
 from cerebrum.learn.recipes import CURVE, Settings
 from cerebrum.learn.rewards import NAMES
-from cerebrum.learn.sources import Generated
 from cerebrum.policies.allocation import least_allocated, most_allocated
 from cerebrum.policies.best_fit import best_fit
 from cerebrum.policies.learned.artefact import (

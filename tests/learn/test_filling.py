@@ -8,7 +8,7 @@ import pytest
 from cerebrum.engine.metrics import by_load
 from cerebrum.engine.series import series
 from cerebrum.learn.filling import Filling
-from cerebrum.learn.sources import Generated
+from cerebrum.learn.generated import Generated
 from cerebrum.model.errors import ConfigError
 from cerebrum.policies import get_policy
 from tests.engine.stories import simulate

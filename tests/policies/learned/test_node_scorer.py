@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cerebrum.engine.engine import Engine
-from cerebrum.learn.sources import Generated
+from cerebrum.learn.generated import Generated
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.events import Event, EventKind
 from cerebrum.model.scenario import Scenario
