@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks._harness import CannotRun
 from benchmarks.durable_submissions import Server
 from tests.kubernetes.plane import ControlPlane
 
@@ -42,10 +44,20 @@ def advising_agent(
 def wait_ready(url: str) -> None:
     """Until the agent has read its cluster."""
     end_s = time.monotonic() + READY_S
-    while httpx.get(url + "/readyz", timeout=30, trust_env=False).status_code != 200:
+    while httpx.get(url + "/readyz", timeout=60, trust_env=False).status_code != 200:
         if time.monotonic() > end_s:
-            raise RuntimeError("the agent does not become ready")
-        time.sleep(0.2)
+            raise CannotRun(f"the agent is not ready after {READY_S:.0f} s")
+        time.sleep(0.1)
+
+
+def scheduled(page: str) -> int:
+    """Pods that the stock scheduler has placed since it started, from its metrics."""
+    return total(r'^scheduler_schedule_attempts_total\{.*result="scheduled".*\} (\S+)$', page)
+
+
+def total(pattern: str, page: str) -> int:
+    """The sum of what a pattern finds line by line in a page of metrics."""
+    return sum(int(float(number)) for number in re.findall(pattern, page, re.MULTILINE))
 
 
 def settings(url: str, verbs: tuple[str, ...] = VERBS, **more: Any) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ import httpx
 import psutil
 from rich.table import Table
 
-from benchmarks._extended import wait_ready
+from benchmarks._extended import scheduled, total, wait_ready
 from benchmarks._harness import CannotRun, Measured, console, progress
 from benchmarks.durable_submissions import Server
 from tests.kubernetes import build
@@ -91,9 +91,8 @@ def _create(api: Api, scheduler: str) -> None:
 def _theirs(plane: ControlPlane) -> Run:
     plane.start_scheduler()
     server = plane.servers["kube-scheduler"]
-    pattern = r'^scheduler_schedule_attempts_total\{.*result="scheduled".*\} (\S+)$'
     return _follow(
-        plane.api, lambda: _sum(pattern, plane.metrics("kube-scheduler")), server.cpu_s,
+        plane.api, lambda: scheduled(plane.metrics("kube-scheduler")), server.cpu_s,
         server.memory_mib,
     )  # fmt: skip
 
@@ -115,7 +114,7 @@ def _ours(plane: ControlPlane, folder: Path) -> Run:
             return used.user + used.system
 
         run = _follow(
-            plane.api, lambda: _sum(r"^cerebrum_scheduler_binds_total (\S+)$", page()), cpu_s,
+            plane.api, lambda: total(r"^cerebrum_scheduler_binds_total (\S+)$", page()), cpu_s,
             lambda: process.memory_info().rss / 2**20,
         )  # fmt: skip
         wait_ready(agent.url)
@@ -156,10 +155,6 @@ def _follow(
 
 def _scheduled_events(api: Api) -> int:
     return sum(event.get("reason") == "Scheduled" for event in api.list("Event"))
-
-
-def _sum(pattern: str, page: str) -> int:
-    return sum(int(float(number)) for number in re.findall(pattern, page, re.MULTILINE))
 
 
 def _quantiles_ms(page: str, name: str) -> tuple[float, float]:

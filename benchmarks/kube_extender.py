@@ -10,14 +10,13 @@ nodes as well: what is left of the second is what asking costs.
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks._extended import advising_agent, settings
+from benchmarks._extended import advising_agent, scheduled, settings
 from benchmarks._harness import Benchmark, CannotRun, Measured, progress
 from tests.kubernetes import build
 from tests.kubernetes.objects import node, pod
@@ -28,14 +27,6 @@ SHORTLIST = 20
 LIMIT_S = 400.0
 PLAIN_PYTHON = 50.0
 """A plain Python extender with names only, as measured before this one was written."""
-
-
-def scheduled(page: str) -> int:
-    """Pods the stock scheduler has placed, from its metrics."""
-    found = re.findall(
-        r'^scheduler_schedule_attempts_total\{.*result="scheduled".*\} (\S+)$', page, re.M
-    )
-    return sum(int(float(number)) for number in found)
 
 
 def pods_per_second(plane: ControlPlane, configuration: Mapping[str, Any]) -> float:

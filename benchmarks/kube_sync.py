@@ -11,9 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
 import psutil
 
+from benchmarks._extended import wait_ready
 from benchmarks._harness import Benchmark, CannotRun, Measured, progress
 from benchmarks.durable_submissions import Server
 from tests.kubernetes import build
@@ -22,7 +22,6 @@ from tests.kubernetes.plane import ControlPlane
 
 NODES, PODS = 5_000, 50_000
 STEADY_S, EVENTS_PER_S = 30.0, 10
-LIMIT_S = 300.0
 
 
 def start(plane: ControlPlane, folder: Path) -> tuple[Server, float]:
@@ -32,11 +31,11 @@ def start(plane: ControlPlane, folder: Path) -> tuple[Server, float]:
         folder, "lca", "lca", "--cluster-id", "read", "--gcc-url", "", "--executor", "kubernetes",
         "--kubeconfig", str(plane.kubeconfig), "--kube-qps", "1000",
     )  # fmt: skip
-    while httpx.get(agent.url + "/readyz", timeout=60, trust_env=False).status_code != 200:
-        if time.monotonic() - began_s > LIMIT_S:
-            agent.kill()
-            raise CannotRun(f"the agent is not ready after {LIMIT_S:.0f} s")
-        time.sleep(0.1)
+    try:
+        wait_ready(agent.url)
+    except CannotRun:
+        agent.kill()
+        raise
     return agent, time.monotonic() - began_s
 
 

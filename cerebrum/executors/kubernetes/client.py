@@ -354,7 +354,10 @@ class Client:
                     allow_redirects=False, **self._tls,
                 ) as response:  # fmt: skip
                     if response.status < 300:
-                        yield response
+                        try:
+                            yield response
+                        finally:
+                            _break_off(response)
                         return
                     body = await _start(response, MAX_ERROR_BYTES)
                     problem = api_error(body, response.status, response.headers.get("Retry-After"))
@@ -372,6 +375,14 @@ class Client:
             why = f"{type(problem).__name__}: {problem}".removesuffix(": ")
             late = isinstance(problem, TimeoutError)
             raise Unreachable(f"{method} {path}: {why}", timed_out=late) from problem
+
+
+def _break_off(response: aiohttp.ClientResponse) -> None:
+    """End the connection of an answer that was not read to its end, here and now: a farewell of
+    TLS would still be under way, and the socket open, when the event loop is closed."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def whole_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, ...], None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,7 +98,16 @@ class Answers:
 
 def warm_up(policy: Policy) -> None:
     """Take tasks through all that can become of them, on an engine of its own: what a policy and
-    the engine compile the first time would otherwise hold up an agent for minutes."""
+    the engine compile the first time would otherwise hold up an agent for minutes.
+
+    Of a policy with `sides` (a baseline and a candidate) each is warmed up by itself, so that
+    nothing of it counts; a candidate that fails is for its guards to see.
+    """
+    if sides := getattr(policy, "sides", None):
+        warm_up(sides[0])
+        with suppress(Exception):
+            warm_up(sides[1])
+        return
     node = Node("warm", Resources(2000, 64))
     small = Placement("warm", [node], policy, 0)
     wants = TaskClass(Resources(1000, 1))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import msgspec
@@ -394,17 +399,67 @@ def test_limits_that_make_no_sense_are_refused(bad: dict[str, Any]) -> None:
 # --- TLS ---
 
 
-@pytest.mark.needs(command="openssl")
-def test_the_servers_certificate_is_checked_against_the_name(tmp_path: Path) -> None:
+def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For the server and for us; it names the host `kube`."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=kube",
          "-addext", "subjectAltName=DNS:kube"],
-        cwd=tmp_path, check=True, capture_output=True,
+        cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    served.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    tls = tls_context((tmp_path / "cert.pem").read_text())
+    served.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return served, tls_context((folder / "cert.pem").read_text())
+
+
+@contextmanager
+def elsewhere(handler: Handler, tls: ssl.SSLContext) -> Iterator[str]:
+    """A server on an event loop of its own, which goes on when ours is closed."""
+    found, over = Queue[str](), threading.Event()
+
+    async def serve() -> None:
+        async with answering(handler, tls) as url:
+            found.put(url)
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        yield found.get(timeout=60)
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.needs(command="openssl")
+def test_an_answer_that_is_left_leaves_no_open_socket(tmp_path: Path) -> None:
+    """An event loop that is about to be closed has no time for a server's farewell."""
+    served, tls = certificate(tmp_path)
+
+    async def begins(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{}\n")
+        time.sleep(0.5)  # and answers nobody meanwhile
+        return response
+
+    async def story(url: str) -> None:
+        async with Client(Access(url, tls=tls, server_name="kube")) as client:
+            watch = client.watch("/x", resource_version="1", timeout_s=60)
+            async with aclosing(watch):
+                assert await anext(watch) == b"{}"
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        with elsewhere(begins, served) as url:
+            asyncio.run(story(url))
+            gc.collect()
+    assert [str(one.message) for one in said if "unclosed" in str(one.message)] == []
+
+
+@pytest.mark.needs(command="openssl")
+def test_the_servers_certificate_is_checked_against_the_name(tmp_path: Path) -> None:
+    served, tls = certificate(tmp_path)
 
     async def ask(access: Access) -> bytes:
         async with Client(access) as client:
