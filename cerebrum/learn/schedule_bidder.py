@@ -38,7 +38,7 @@ from cerebrum.policies.learned.bidder import BIDS, HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 
 NAME = "schedule-bidder"
-TEAMS, ROUNDS, ROUND_STEPS = 64, 60, 200
+TEAMS, ROUNDS, ROUND_STEPS = 32, 50, 200
 SIZES = (8, 32)
 HELD_OUT = range(20)
 """Seeds of the evaluation; training draws its own, from 1000 up."""
