@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, f
 # -- how good it is -------------------------------------------------------------------------
 
 
-def _fill(before, after, task, typical, out):  # type: ignore[no-untyped-def]
+def _fill(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
     availability_features(before, after, task, typical, out)
     out[9] = _best(before, after, task, typical)
     out[10] = _least(before, after, task, typical)
