@@ -1,4 +1,4 @@
-"""The bidder for `/schedule`: its recipe makes a sound artefact, and the shipped one is worth it."""
+"""The bidder for `/schedule`: its recipe makes a sound artefact; the shipped one is worth it."""
 
 from __future__ import annotations
 
