@@ -42,7 +42,8 @@ class World:
 
 @asynccontextmanager
 async def served(world: World, secret: str, host: str) -> AsyncIterator[httpx.AsyncClient]:
-    app = module.agent_app(None, AgentKeys(secret), world)  # type: ignore[arg-type]
+    agent = SimpleNamespace(rollout=None)
+    app = module.agent_app(agent, AgentKeys(secret), world)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
         yield http

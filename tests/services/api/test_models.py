@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -232,7 +233,8 @@ def test_an_agent_answers_the_same_questions() -> None:
     async def story() -> None:
         scoring = Scoring(get_policy("best-fit"))
         for auction in (Auction(bidders.always(5)), None):
-            app = agent_app(None, OneToken(""), None, auction, scoring)  # type: ignore[arg-type]
+            agent = SimpleNamespace(rollout=None)
+            app = agent_app(agent, OneToken(""), None, auction, scoring)  # type: ignore[arg-type]
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
                 answer = await http.post("/daro/schedule", json=README)
