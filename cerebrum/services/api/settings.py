@@ -112,4 +112,4 @@ class LcaSettings(ServerSettings, RolloutOptions):
     extender: bool = False
     extender_open: bool = False
     extender_shortlist: Annotated[int, Field(ge=0, le=50_000)] = 0
-    bidder: Annotated[str, Field(max_length=4000)] = ""
+    bidder: Annotated[str, Field(max_length=4000)] = "schedule-bidder"
