@@ -96,7 +96,7 @@ def lca(
         ),
     ] = None,
     bidder: Annotated[
-        str | None, typer.Option(help="Model that answers /schedule: a shipped name, or a file.")
+        str | None, typer.Option(help="Model that answers /schedule: a name or a file; '': none.")
     ] = None,
     extender_shortlist: Annotated[
         int | None,

@@ -116,7 +116,7 @@ def serve(
 ) -> int:
     """Serve models until SIGTERM. The token that callers need is CEREBRUM_API_TOKEN."""
     from cerebrum.services.api.models import run_models
-    from cerebrum.services.api.settings import ModelsSettings, load
+    from cerebrum.services.api.server_settings import ModelsSettings, load
 
     settings = load(
         ModelsSettings, model=model, policy=policy, typical=typical, host=host, port=port, url=url,

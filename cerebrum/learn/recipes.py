@@ -24,6 +24,7 @@ RECIPES: dict[str, str] = {
     "job-order": "cerebrum.learn.job_order:job_order",
     "job-order-easy": "cerebrum.learn.job_order:job_order_easy",
     "openb-scorer": "cerebrum.learn.openb_scorer:train",
+    "schedule-bidder": "cerebrum.learn.schedule_bidder:train",
 }
 """Name of the artefact -> the function that makes it."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ from cerebrum.policies.learned.bidder import BIDS, HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 
 NAME = "schedule-bidder"
-TEAMS, ROUNDS, ROUND_STEPS = 64, 60, 200
+TEAMS, ROUNDS, ROUND_STEPS = 32, 50, 200
 SIZES = (8, 32)
 HELD_OUT = range(20)
 """Seeds of the evaluation; training draws its own, from 1000 up."""
@@ -144,7 +145,7 @@ def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, f
 # -- how good it is -------------------------------------------------------------------------
 
 
-def _fill(before, after, task, typical, out):  # type: ignore[no-untyped-def]
+def _fill(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
     availability_features(before, after, task, typical, out)
     out[9] = _best(before, after, task, typical)
     out[10] = _least(before, after, task, typical)

@@ -88,7 +88,20 @@ class Bids:
         return np.where(bids == ABSTAIN, -np.inf, bids)
 
 
-def make(artefact: Artefact, queue: str = "skip", gpus: str = "best") -> Vectorised:
+class BidPolicy(Vectorised):
+    """The policy, which also shows the guards of a rollout what its network looked at."""
+
+    def __init__(self, artefact: Artefact, queue: str, gpus: str) -> None:
+        self._bids = Bids(artefact, gpus if gpus in GPU_RULES else "best")
+        self.statistics = artefact.statistics
+        super().__init__(artefact.card.name, self._bids, gpus=gpus, ties="name", queue=queue)
+
+    def features_of(self, snapshot: Snapshot, task: int, row: int) -> NDArray[np.floating]:
+        """float32[F]: what node `row` saw of `task`; zeros if it had no room."""
+        seen, _ = self._bids.observations(snapshot, task)
+        return seen[row]
+
+
+def make(artefact: Artefact, queue: str = "skip", gpus: str = "best") -> BidPolicy:
     """The policy; `queue` and `gpus` as for every policy. Raises `ConfigError`."""
-    bids = Bids(artefact, gpus if gpus in GPU_RULES else "best")
-    return Vectorised(artefact.card.name, bids, gpus=gpus, ties="name", queue=queue)
+    return BidPolicy(artefact, queue, gpus)

@@ -67,7 +67,7 @@ async def run_lca(
         raise ConfigError("only --executor kubernetes can be an extender").at(field="extender")
     else:
         nodes = cluster_nodes(settings.nodes, settings.nodes_file)
-    auction = _auction(settings.bidder)
+    auction, scoring = _auction(settings.bidder), _scoring(settings.policy)
     _make_folder(settings.state)
     keys = AgentKeys(settings.api_token.get_secret_value())
     await serve.check_exposure(settings.host, keys, TOKEN_HINT)
@@ -97,7 +97,7 @@ async def run_lca(
                 _log.info("listening", url=url, cluster=settings.cluster_id, nodes=len(nodes))
                 if ready is not None:
                     ready(url)
-                app = agent_app(agent, keys, cluster, auction, _scoring(settings.policy))
+                app = agent_app(agent, keys, cluster, auction, scoring)
                 return await serve.serve(app, settings, listening, _work(agent, cluster))
     finally:
         if cluster is not None:

@@ -23,7 +23,7 @@ from cerebrum.policies.learned.auction import Auction
 from cerebrum.services.api import bidding, serve, service, views
 from cerebrum.services.api.auth import Caller, Guard, Scope, TokenBook, hashed
 from cerebrum.services.api.problems import declared
-from cerebrum.services.api.settings import ModelsSettings
+from cerebrum.services.api.server_settings import ModelsSettings
 from cerebrum.services.api.shell import bare
 from cerebrum.services.telemetry import HttpMetrics, configure_logs, registry
 

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from cerebrum.model.errors import ConfigError
 from cerebrum.services.api.auth import TokenBook, is_loopback
-from cerebrum.services.api.settings import ServerSettings
+from cerebrum.services.api.server_settings import ServerSettings
 from cerebrum.services.errors import LeadershipLost
 
 BACKLOG = 1024

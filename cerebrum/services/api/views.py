@@ -183,7 +183,7 @@ class Version(View):
 
     version: str
     api: str = "v1"
-    role: Literal["controller", "agent"]
+    role: Literal["controller", "agent", "models"]
 
 
 class Readiness(View):

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from cerebrum import simulate
+from cerebrum.executors.simulated import Simulation
+from cerebrum.model.decisions import Bind
 from cerebrum.model.errors import ConfigError, UnknownName
 from cerebrum.policies import get_policy, policy_names
 from cerebrum.policies.conformance import check_policy
 from cerebrum.policies.learned import artefact as artefacts
 from cerebrum.policies.learned import bid_schema, serving
 from cerebrum.policies.learned.artefact import Observation
+from cerebrum.policies.learned.guards import Features
+from cerebrum.traces import read
 from tests.policies.learned import bidders, made
 
 
@@ -42,6 +46,23 @@ def test_bids_decide_where_tasks_go(tmp_path: Path, schema: str) -> None:
         run = simulate("openb-like:nodes=16,tasks=60", f"learned:{path}", 42)
         placements.append(run.log.digest)
     assert placements[0] != placements[1]
+
+
+def test_a_bidder_shows_the_guards_what_it_looked_at(tmp_path: Path) -> None:
+    """Guards of a rollout compare that with what was seen in training."""
+    policy = get_policy(_file(tmp_path))
+    assert isinstance(policy, Features)
+    simulation = Simulation(read("openb-like:nodes=4,tasks=5"))
+    snapshot = simulation.next_snapshot()
+    assert snapshot is not None
+    task = int(snapshot.pending[0])
+    bind = next(a for a in policy.decide(snapshot).actions if isinstance(a, Bind))
+
+    seen = policy.features_of(snapshot, task, bind.row)
+
+    free = snapshot.nodes["cpu_free"][bind.row] / 1000
+    assert seen[0] == pytest.approx(free / (free + 16), abs=1e-6)
+    assert policy.statistics.outside(seen).shape == (len(bidders.SCHEMA),)
 
 
 def test_names_that_do_not_ship_are_refused() -> None:

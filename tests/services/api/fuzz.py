@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -82,33 +82,46 @@ def background(folder: Path) -> Iterator[Background]:
 
 
 def fuzz(folder: Path, cases: int, key: int) -> int:
-    """Send at least that many cases, over all operations; how many were sent. Raises what fails.
+    """Send the controller at least that many cases, over all operations; how many were sent."""
+    with background(folder) as live:
+        return fuzz_live(live, cases, key)
+
+
+class Live(Protocol):
+    """A server to send requests to."""
+
+    def send(self, method: str, path: str, **options: Any) -> Any:
+        """The answer to one request."""
+        ...
+
+
+def fuzz_live(live: Live, cases: int, key: int) -> int:
+    """The same to any server. Raises what fails.
 
     Operations with few parameters run out of cases that differ. What they leave over goes to the
     others, in further rounds, each with a seed of its own.
     """
     sent = 0
-    with background(folder) as live:
 
-        def check(case: Any) -> None:
-            nonlocal sent
-            _ask(live, case)
-            sent += 1
+    def check(case: Any) -> None:
+        nonlocal sent
+        _ask(live, case)
+        sent += 1
 
-        fresh, rounds = _strategies(live), 0
-        while fresh and sent < cases:
-            each = max(2, -(-(cases - sent) // len(fresh)))
-            more: list[Any] = []
-            for strategy in fresh:
-                before = sent
-                _drive(strategy, check, each, key + 1000 * rounds)
-                if sent - before >= each:  # else there are no more that differ
-                    more.append(strategy)
-            fresh, rounds = more, rounds + 1
+    fresh, rounds = _strategies(live), 0
+    while fresh and sent < cases:
+        each = max(2, -(-(cases - sent) // len(fresh)))
+        more: list[Any] = []
+        for strategy in fresh:
+            before = sent
+            _drive(strategy, check, each, key + 1000 * rounds)
+            if sent - before >= each:  # else there are no more that differ
+                more.append(strategy)
+        fresh, rounds = more, rounds + 1
     return sent
 
 
-def _strategies(live: Background) -> list[Any]:
+def _strategies(live: Live) -> list[Any]:
     """Valid and invalid cases of each operation; the stream of events never ends, so not of it."""
     schema = schemathesis.openapi.from_dict(live.send("GET", "/openapi.json").json())
     found = [
@@ -120,7 +133,7 @@ def _strategies(live: Background) -> list[Any]:
     return [strategy for strategy in found if strategy is not None]
 
 
-def _ask(live: Background, case: Any) -> None:
+def _ask(live: Live, case: Any) -> None:
     """Send a case, and hold the answer to the document."""
     import requests
 

@@ -42,7 +42,7 @@ class World:
 
 @asynccontextmanager
 async def served(world: World, secret: str, host: str) -> AsyncIterator[httpx.AsyncClient]:
-    agent = SimpleNamespace(rollout=None)  # the extender asks the cluster alone
+    agent = SimpleNamespace(rollout=None)
     app = module.agent_app(agent, AgentKeys(secret), world)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as http:

@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from cerebrum.policies import get_policy
 from cerebrum.policies.learned import bid_schema
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.auction import Auction
 from cerebrum.services.api.models import OneToken, models_app
+from cerebrum.services.scoring import Scoring
 from tests.policies.learned import bidders
 
 README = {
@@ -199,6 +202,54 @@ def test_metrics_count_by_route() -> None:
         assert 'route="/daro/schedule",status="200"} 1.0' in text
 
     tell(story)
+
+
+class _Live:
+    """A server of a bidder and a scorer that schemathesis can send requests to."""
+
+    def __init__(self) -> None:
+        scoring = Scoring(get_policy("best-fit"))
+        self._app = models_app(OneToken(""), Auction(bidders.drawn()), scoring)
+
+    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+                return await http.request(method, path, **options)
+
+        return asyncio.run(ask())
+
+
+@pytest.mark.needs(module="schemathesis")
+def test_requests_by_the_dozen_keep_to_the_document() -> None:
+    from tests.services.api.fuzz import fuzz_live
+
+    assert fuzz_live(_Live(), 60, key=3) >= 60
+
+
+def test_an_agent_answers_the_same_questions() -> None:
+    from cerebrum.services.api.agent_app import agent_app
+
+    async def story() -> None:
+        scoring = Scoring(get_policy("best-fit"))
+        for auction in (Auction(bidders.always(5)), None):
+            agent = SimpleNamespace(rollout=None)
+            app = agent_app(agent, OneToken(""), None, auction, scoring)  # type: ignore[arg-type]
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+                answer = await http.post("/daro/schedule", json=README)
+                if auction is None:
+                    assert answer.status_code == 404
+                    assert answer.json()["title"] == "no bidder"
+                else:
+                    assert answer.json()["scheduled_node"] == "node-0"
+                offered = {"cpu": "4", "memory": "8Gi", "pods": "9"}
+                node = {"metadata": {"name": "n"}, "status": {"allocatable": offered}}
+                pod = {"metadata": {"name": "p"}, "spec": {"containers": []}}
+                answer = await http.post("/score", json={"pod": pod, "nodes": [node]})
+                assert answer.json() == {"scores": {"n": 100}, "refused": {}}
+
+    asyncio.run(story())
 
 
 _BLOCKED = """
