@@ -24,7 +24,6 @@ from cerebrum.learn.generated import Generated
 from cerebrum.learn.gym_env import ClusterEnv
 
 FRAMES = 256  # a batch
-SEEN = ["nodes", "cluster", "action_mask"]
 
 
 class Logits(nn.Module):
@@ -51,7 +50,9 @@ def main(frames: int) -> list[float]:
     env.append_transform(RewardSum())
     features, pooled = len(cluster.clusters.encoder), cluster.clusters.state.shape[1]
 
-    logits = TensorDictModule(Logits(features, pooled), SEEN, ["logits", "mask"])
+    logits = TensorDictModule(
+        Logits(features, pooled), ["nodes", "cluster", "action_mask"], ["logits", "mask"]
+    )
     actor = ProbabilisticActor(
         logits, ["logits", "mask"], distribution_class=MaskedCategorical, return_log_prob=True
     )
@@ -69,6 +70,7 @@ def main(frames: int) -> list[float]:
     )
 
     returns: list[float] = []
+    batch: Any  # tensordicts, by name
     for batch in collector:
         for _ in range(4):
             advantage(batch)

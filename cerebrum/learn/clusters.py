@@ -32,6 +32,7 @@ a node, and shares of the cluster in use. Before them: mean, then maximum of eve
 nodes that can take the task."""
 
 _TRIES = 100
+_REPEATS = 16_384  # of more scenarios than this hardly one comes twice
 
 
 class Clusters:
@@ -236,14 +237,16 @@ class Clusters:
         carbon = source.carbon
         signal = None if carbon is None else (carbon.time_s, carbon.g_per_kwh)
         episode = Episode(source.scenario(key[1]), self.nodes, signal)
-        if not self._options[kernels.KEEPS_LOG]:
+        if source.variants <= _REPEATS and not self._options[kernels.KEEPS_LOG]:
             episode.keep_start()
         return episode
 
     def _give_back(self, env: int) -> None:
-        """A log that somebody reads stays as it is; other episodes may be used again."""
-        if not self._options[kernels.KEEPS_LOG]:
-            self._pool.give(self._keys[env], self._episodes[env])
+        """A log that somebody reads stays as it is; other episodes that can come again wait."""
+        key = self._keys[env]
+        repeats = self._sources[key[0]].variants <= _REPEATS
+        if repeats and not self._options[kernels.KEEPS_LOG]:
+            self._pool.give(key, self._episodes[env])
 
     def _restart_ended(self) -> None:
         for _ in range(_TRIES):

@@ -95,7 +95,8 @@ def get_encoder(name: str) -> Encoder:
 
 
 def _bid() -> Encoder:
-    from cerebrum.policies.learned.bid_features import SCHEMA, bid_features
+    from cerebrum.policies.learned.bid_features import bid_features
+    from cerebrum.policies.learned.bid_schema import SCHEMA
 
     return Encoder(SCHEMA, bid_features)
 

@@ -18,15 +18,30 @@ from cerebrum.model.cluster import Cluster
 from cerebrum.model.errors import ConfigError, InfeasibleDecision, InputError
 from cerebrum.model.events import EventKind
 from cerebrum.model.scenario import NodeChange, NodeEvent
+from tests.engine.peer_worlds import peer_stories
 from tests.engine.stories import node, policy, scenario, task
-from tests.learn.worlds import PLAIN, one, play, randomly, simulated_again, worlds
+from tests.learn.worlds import (
+    PLAIN,
+    one,
+    play,
+    randomly,
+    running_worlds,
+    simulated_again,
+    without_gangs,
+    worlds,
+)
 
-quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 small = Generated(nodes=(4, 6), tasks=40, load=1.2, variants=5)
 
 
 @quick
-@given(worlds, st.integers(0, 99), st.sampled_from(["wait", "reject"]), st.booleans())
+@given(
+    worlds | running_worlds() | peer_stories().map(without_gangs),
+    st.integers(0, 99),
+    st.sampled_from(["wait", "reject"]),
+    st.booleans(),
+)
 def test_the_simulated_executor_writes_the_same_log(story, seed, passed, gives_up):
     clusters = one(story, passed=passed, unplaceable="reject" if gives_up else "wait")
     if clusters is None:
@@ -60,7 +75,7 @@ def test_a_heuristic_in_the_environment_is_the_policy_in_the_compiled_loop():
 
 
 @quick
-@given(worlds, st.integers(0, 99))
+@given(worlds | peer_stories().map(without_gangs), st.integers(0, 99))
 def test_the_mask_is_what_the_engine_does_not_refuse(story, seed):
     clusters = one(story)
     if clusters is None:

@@ -16,7 +16,7 @@ from cerebrum.learn.rewards import NAMES, TERMS, Reward
 from cerebrum.learn.sources import Carbon
 from cerebrum.model.errors import ConfigError, UnknownName
 from tests.engine.stories import node, scenario, task
-from tests.learn.worlds import EVERYTHING, one, play, randomly, worlds
+from tests.learn.worlds import EVERYTHING, one, play, randomly, running_worlds, worlds
 from tests.naive import rewards as naive
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,7 +30,12 @@ def typical_of(story):
 
 
 @quick
-@given(worlds, st.integers(0, 99), st.sampled_from(["wait", "reject"]), st.booleans())
+@given(
+    worlds | running_worlds(),
+    st.integers(0, 99),
+    st.sampled_from(["wait", "reject"]),
+    st.booleans(),
+)
 def test_terms_are_those_of_the_log(story, seed, passed, gives_up):
     clusters = one(
         story,

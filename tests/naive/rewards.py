@@ -31,13 +31,14 @@ def terms(story: Scenario, rows: Any, typical: Any, carbon: Any = None) -> dict[
             out["emissions"] -= watts / 3.6e6 * _integral(carbon or [], last, now)
         last = now
         who = int(row["subject"])
-        if kind == EventKind.BOUND:
+        decided = kind == EventKind.BOUND and row["value"] == 0  # else it ran from the start
+        if decided:
             machine = world.machines[int(row["row"])]
             before = world.fragmented(machine)
         if kind == EventKind.REJECTED:
             out["rejected"] -= _part(world, who)
         world.tell(row)
-        if kind == EventKind.BOUND:
+        if decided:
             out["fragmentation"] -= (world.fragmented(machine) - before) / 1000
             out["balance"] -= _imbalance(world)
         if kind == EventKind.FINISHED:
