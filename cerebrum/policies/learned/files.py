@@ -21,7 +21,7 @@ def find(name: str | Path) -> Path:
     text = str(name)
     if isinstance(name, Path) or text.endswith(SUFFIX) or "/" in text or "\\" in text:
         return Path(text).expanduser()
-    known = shipped()
-    if text not in known:
+    known, plain = shipped(), text.lower().replace("_", "-")
+    if plain not in known:
         raise UnknownName("model", text, known)
-    return known[text]
+    return known[plain]
