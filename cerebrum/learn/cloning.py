@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cerebrum.executors.simulated import Simulation
 from cerebrum.learn import checkpoints, torch_state
-from cerebrum.learn.placements import N, placements
+from cerebrum.learn.placements import N, Placements, placements
 from cerebrum.learn.scorer_network import ScorerNetwork
 from cerebrum.model.decisions import Bind
 from cerebrum.model.errors import ConfigError
@@ -64,7 +64,7 @@ def lessons(
     Raises `ConfigError` if there was nothing to choose at all.
     """
     world, draw = Simulation(scenario, np.random.default_rng(seed)), np.random.default_rng(seed)
-    found: list[tuple[NDArray[np.float32], NDArray[np.float32], int]] = []
+    found: list[_Lesson] = []
     binds = 0
     while (snapshot := world.next_snapshot()) is not None:
         while decision := teacher.decide(snapshot):
@@ -73,8 +73,8 @@ def lessons(
                 if binds % every == 0:
                     given = placements(snapshot, action.task, prices)
                     taken = given.index_of(action.row, action.gpus)
-                    if taken >= 0 and (one := _lesson(given.x, given.fgd, taken, ways, draw)):
-                        found.append((*one, given.kind))
+                    if taken >= 0 and (one := _lesson(given, taken, ways, draw)):
+                        found.append(one)
                 binds += 1
             snapshot = world.act(decision)
     if not found:
@@ -82,30 +82,32 @@ def lessons(
     return _packed(found, ways)
 
 
-def _lesson(
-    x: NDArray[np.float64], fgd: NDArray[np.float64], taken: int, ways: int,
-    draw: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:  # fmt: skip
-    """The teacher's way first, then others that look different, at random; None without others."""
-    seen = np.column_stack([x, fgd]).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    seen: NDArray[np.float32]  # features and FGD's number of each way
+    kind: int
+    chosen: int
+
+
+def _lesson(given: Placements, taken: int, ways: int, draw: np.random.Generator) -> _Lesson | None:
+    """The teacher's way among others that look different, in random order; None without others."""
+    seen = np.column_stack([given.x, given.fgd]).astype(np.float32)
     different, place = np.unique(seen, axis=0, return_inverse=True)
-    others = np.delete(np.arange(len(different)), place.ravel()[taken])
+    best = int(place.ravel()[taken])
+    others = np.delete(np.arange(len(different)), best)
     if not len(others):
         return None
-    picked = np.concatenate([[place.ravel()[taken]], draw.permutation(others)[: ways - 1]])
-    return different[picked, :N], different[picked, N]
+    picked = draw.permutation([best, *draw.permutation(others)[: ways - 1]])
+    return _Lesson(different[picked], given.kind, int(np.flatnonzero(picked == best)[0]))
 
 
-def _packed(
-    found: list[tuple[NDArray[np.float32], NDArray[np.float32], int]], ways: int
-) -> Lessons:
-    x = np.zeros((len(found), ways, N), np.float32)
-    fgd, mask = np.zeros((len(found), ways), np.float32), np.zeros((len(found), ways), np.bool_)
-    for i, (features, numbers, _) in enumerate(found):
-        x[i, : len(features)], fgd[i, : len(numbers)] = features, numbers
-        mask[i, : len(features)] = True
-    kinds = np.array([kind for _, _, kind in found])
-    return Lessons(x, fgd, mask, kinds, np.zeros(len(found), np.int64))
+def _packed(found: Sequence[_Lesson], ways: int) -> Lessons:
+    seen = np.zeros((len(found), ways, N + 1), np.float32)
+    mask = np.zeros((len(found), ways), np.bool_)
+    for i, one in enumerate(found):
+        seen[i, : len(one.seen)], mask[i, : len(one.seen)] = one.seen, True
+    kinds, chosen = (np.array([getattr(o, n) for o in found]) for n in ("kind", "chosen"))
+    return Lessons(seen[..., :N], seen[..., N], mask, kinds, chosen)
 
 
 @dataclass(frozen=True)
