@@ -36,7 +36,7 @@ from cerebrum.policies.learned.node_scorer import arrays_of, size
 
 Vector = NDArray[np.float64]
 
-GENERATIONS = 60
+GENERATIONS = 30
 """Of the shipped artefact."""
 POPULATION, PER_GENERATION, STEP, VALIDATE_EVERY = 16, 6, 0.04, 5
 OTHERS = ("gpuspec10", "gpushare40", "cpu050", "multigpu20")
