@@ -314,7 +314,7 @@ def _shown(value: object) -> str:
 
 
 def _names(candidate: object, places: NDArray[np.intp]) -> str:
-    """Features by name where the candidate has a `schema`, else by place."""
-    known = getattr(getattr(candidate, "schema", None), "names", ())
+    """Features by name where the candidate has `feature_names`, else by place."""
+    known = getattr(candidate, "feature_names", ())
     shown = [known[i] if i < len(known) else f"feature {i}" for i in places.tolist()[:3]]
     return ", ".join(map(str, shown)) + (", ..." if len(places) > 3 else "")
