@@ -62,8 +62,8 @@ class Rollout:
     `clock` are seconds that never go back, to measure answers by (None: deadlines are not kept, as
     in a simulation); `wall` Unix seconds for the history. `judge` scores nodes for the regret.
     `record` hears of every `Beside`, `changed` of every change of mode. `within` makes a call, and
-    raises `guards.CutOff` in it after so many seconds (default: it takes what it takes). The hash of
-    sides and of draws begins with `salt` (default: the candidate's name).
+    raises `guards.CutOff` in it after so many seconds (default: it takes what it takes). The hash
+    of sides and of draws begins with `salt` (default: the candidate's name).
     """
 
     def __init__(
