@@ -35,7 +35,7 @@ IDLE_S = 30.0
 _SUBJECT = {
     "submitted": "workflow", "planned": "workflow", "workflow_ended": "workflow",
     "registered": "cluster", "cluster_lost": "cluster", "cluster_back": "cluster",
-    "drained": "cluster", "elected": "controller",
+    "drained": "cluster", "elected": "controller", "rollout_changed": "rollout",
 }  # fmt: skip
 _CURSOR = select(meta.c.value).where(meta.c.key == CURSOR)
 _log = structlog.get_logger("cerebrum.bus")

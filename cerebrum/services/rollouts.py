@@ -23,6 +23,7 @@ from cerebrum.policies.learned.ladder import (
     Target,
     parse_target,
 )
+from cerebrum.services.cutting_off import within
 
 if TYPE_CHECKING:
     from cerebrum.policies.learned.assigning import AssignerRollout
@@ -90,7 +91,7 @@ class Desk:
         return beside(
             get_policy(self.settings.candidate), base, self.standing, limits=self.limits,
             ladder=self.ladder, clock=self.clock, wall=self.wall, judge=judge,
-            explore=self.settings.explore, changed=self.changed,
+            explore=self.settings.explore, changed=self.changed, within=within,
         )  # fmt: skip
 
     def assigner(self, baseline: str) -> AssignerRollout:

@@ -8,7 +8,6 @@ nobody replays pays.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -136,13 +135,11 @@ class RecordedEngine:
 def warm_up(policy: Policy) -> None:
     """Compile what deciding needs, on an engine of its own: the first time it can take minutes.
 
-    Of a policy with `sides` (a baseline and a candidate) each is warmed up by itself. A candidate
-    that fails is for its guards to see.
+    Of a policy with `sides` (a baseline and a candidate) only the baseline is: this runs where
+    nobody could end a candidate that does not return.
     """
     if sides := getattr(policy, "sides", None):
         warm_up(sides[0])
-        with contextlib.suppress(Exception):
-            warm_up(sides[1])
         return
     small = RecordedEngine([Node("warm", Resources(2000, 64))], policy, lambda: 0.0)
     wants = TaskClass(Resources(1000, 1))

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from cerebrum.policies.learned.drift import Drift
 from cerebrum.policies.learned.feasibility import misfit
 from cerebrum.policies.learned.sides import single
 
+T = TypeVar("T")
 Reason = Literal[
     "raised", "malformed", "deadline", "not-a-number", "out-of-mask", "infeasible", "withheld",
     "out-of-distribution", "drift",
@@ -69,14 +70,17 @@ class Seen(Protocol):
 class Limits:
     """How far a candidate may go.
 
-    `deadline_s` for one decision; `patience_s` how long a task that the baseline would start may
-    have waited when the candidate leaves it (0: not at all; a queue policy that reserves needs
-    more); `defer_s` the longest deferral; `margin` beyond the training range, in parts of it, and
-    `strangers` the part of the features that may lie there; `drift` the largest population
-    stability index of a feature over `window` decisions (0.25 is the usual mark of a shift).
+    `deadline_s` for one decision; it is cut off after ten times that, the first one on an engine,
+    which also compiles, after `first_s` (where somebody cuts off at all). `patience_s` how long a
+    task that the baseline would start may have waited when the candidate leaves it (0: not at all;
+    a queue policy that reserves needs more); `defer_s` the longest deferral; `margin` beyond the
+    training range, in parts of it, and `strangers` the part of the features that may lie there;
+    `drift` the largest population stability index of a feature over `window` decisions (0.25 is
+    the usual mark of a shift).
     """
 
     deadline_s: float = 0.1
+    first_s: float = 60.0
     patience_s: float = 0.0
     defer_s: float = 600.0
     margin: float = 0.1
@@ -85,7 +89,7 @@ class Limits:
     window: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "defer_s", "drift"):
+        for name in ("deadline_s", "first_s", "defer_s", "drift"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "above 0")
         for name in ("patience_s", "margin"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "of at least 0")
@@ -96,6 +100,25 @@ class Limits:
 def _require(name: str, value: float, holds: bool, expected: str) -> None:
     if not (math.isfinite(value) and holds):
         raise ConfigError(f"expected a number {expected}, got {value}").at(field=name)
+
+
+class CutOff(BaseException):
+    """Whoever watches the time ended the candidate's turn. No `Exception`: a candidate that catches
+    all of its own errors does not catch this one."""
+
+
+class Within(Protocol):
+    """Makes a call that may take so many seconds."""
+
+    def __call__(self, seconds: float, call: Callable[[], T]) -> T:
+        """Its result. May raise `CutOff`."""
+        ...
+
+
+def patiently(seconds: float, call: Callable[[], T]) -> T:
+    """The result, however long it takes."""
+    del seconds
+    return call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +270,8 @@ def drifted(answer: Answer) -> Trip | None:
     return Trip("drift", f"{names}: population stability index {found[worst]:.2f}", grave=True)
 
 
+FAULTS = (Exception, SystemExit, CutOff)
+"""What a candidate may raise that is not for whoever asks."""
 GUARDS: tuple[Callable[[Answer], Trip | None], ...] = (
     malformed, in_time, impossible, scored, withheld, strange, drifted,
 )  # fmt: skip
@@ -260,13 +285,15 @@ def judge(answer: Answer) -> Trip | None:
             trip = guard(answer)
             if trip is not None:
                 return trip
-    except (Exception, SystemExit) as bug:
+    except FAULTS as bug:
         return raised(bug)
     return None
 
 
 def raised(bug: BaseException) -> Trip:
-    """The trip of an error."""
+    """The trip of an error. One cut off is grave: the next turn may be as long."""
+    if isinstance(bug, CutOff):
+        return Trip("deadline", str(bug), grave=True)
     return Trip("raised", f"{type(bug).__name__}: {bug}"[:500])
 
 
@@ -314,7 +341,7 @@ def _shown(value: object) -> str:
 
 
 def _names(candidate: object, places: NDArray[np.intp]) -> str:
-    """Features by name where the candidate has a `schema`, else by place."""
-    known = getattr(getattr(candidate, "schema", None), "names", ())
+    """Features by name where the candidate has `feature_names`, else by place."""
+    known = getattr(candidate, "feature_names", ())
     shown = [known[i] if i < len(known) else f"feature {i}" for i in places.tolist()[:3]]
     return ", ".join(map(str, shown)) + (", ..." if len(places) > 3 else "")

@@ -61,8 +61,9 @@ class Rollout:
 
     `clock` are seconds that never go back, to measure answers by (None: deadlines are not kept, as
     in a simulation); `wall` Unix seconds for the history. `judge` scores nodes for the regret.
-    `record` hears of every `Beside`, `changed` of every change of mode. The hash of sides and of
-    draws begins with `salt` (default: the candidate's name).
+    `record` hears of every `Beside`, `changed` of every change of mode. `within` makes a call, and
+    raises `guards.CutOff` in it after so many seconds (default: it takes what it takes). The hash
+    of sides and of draws begins with `salt` (default: the candidate's name).
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Rollout:
         salt: str = "",
         record: Callable[[Beside], None] | None = None,
         changed: Changed | None = None,
+        within: guards.Within = guards.patiently,
     ) -> None:
         if not 0 <= explore < 1:
             raise ConfigError(f"expected 0 <= explore < 1, got {explore}").at(field="explore")
@@ -97,7 +99,7 @@ class Rollout:
         self.decider = BASELINE
         self.recent: deque[Beside] = deque(maxlen=_REMEMBERED)
         self._clock, self._wall, self._judge = clock, wall, judge
-        self._key, self._record, self._changed = key, record, changed
+        self._key, self._record, self._changed, self._within = key, record, changed, within
         self._drift = _drift_of(candidate, self.limits)
         self._engine: object = None
         self._drawn = False
@@ -193,21 +195,28 @@ class Rollout:
         answer = guards.Answer(
             snapshot, self.candidate, given, took_s, self.limits, baseline, self._drift
         )
-        trip = trip or guards.judge(answer)
+        trip = trip or self._judged(answer)
         return (None, self._trip(trip)) if trip is not None else (answer.decision, None)
+
+    def _judged(self, answer: guards.Answer) -> guards.Trip | None:
+        """The guards ask the candidate too: for its scores, for its features."""
+        try:
+            return self._within(self.limits.first_s, lambda: guards.judge(answer))
+        except guards.CutOff as bug:
+            return guards.raised(bug)
 
     def _timed(
         self, snapshot: Snapshot, ask: Callable[[], object]
     ) -> tuple[object, float | None, guards.Trip | None]:
         """The answer, and the seconds it took. The first on an engine is not measured: what
         compiles and what is remembered of each node is made then."""
-        clock = self._clock if self._engine is snapshot.state else None
-        self._engine = snapshot.state
+        first, self._engine = self._engine is not snapshot.state, snapshot.state
+        clock, limits = None if first else self._clock, self.limits
         self.standing.answered()
         start_s = clock() if clock is not None else 0.0
         try:
-            given = ask()
-        except (Exception, SystemExit) as bug:
+            given = self._within(limits.first_s if first else 10 * limits.deadline_s, ask)
+        except guards.FAULTS as bug:
             return None, None, guards.raised(bug)
         return given, clock() - start_s if clock is not None else None, None
 
@@ -345,7 +354,7 @@ class Rollout:
         mine = self._in_charge(snapshot, task)
         try:
             other = explained(self.candidate, snapshot, task)
-        except (Exception, SystemExit) as bug:
+        except guards.FAULTS as bug:
             return replace(base, note=joined(base.note, f"the candidate: {guards.raised(bug)}"))
         shown, beside = (other, base) if mine else (base, other)
         if shown.winner == beside.winner:
@@ -391,7 +400,7 @@ class ScoringRollout(Rollout):
             return base
         try:
             found = int(self.candidate.gpus_on(snapshot, task, row))
-        except (Exception, SystemExit) as bug:
+        except guards.FAULTS as bug:
             self._trip(guards.raised(bug))
             return base
         return found if room_for(snapshot, task, row, found) else base

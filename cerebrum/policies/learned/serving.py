@@ -14,6 +14,7 @@ from cerebrum.model.options import refuse_unknown, resolve
 from cerebrum.model.protocols import Policy
 from cerebrum.policies.learned import artefact as artefacts
 from cerebrum.policies.learned.artefact import Artefact
+from cerebrum.policies.learned.observing import observed
 from cerebrum.policies.learned.schema import Schema
 
 KINDS: dict[str, str] = {
@@ -41,11 +42,11 @@ def learned(model: str = "", **options: Any) -> Policy:
 
 
 def of_artefact(artefact: Artefact, **options: Any) -> Policy:
-    """The policy of an artefact."""
+    """The policy of an artefact, which shows what it looks at (`observing`)."""
     make = resolve(KINDS[artefact.card.kind])
     known = list(inspect.signature(make).parameters)[1:]
     refuse_unknown(options, known, field=artefact.card.name, of=f"a {artefact.card.kind}")
-    return make(artefact, **options)
+    return observed(make(artefact, **options), artefact)
 
 
 def schema_of(artefact: Artefact) -> Schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,7 @@ from cerebrum.model.cluster import Node
 from cerebrum.model.errors import CerebrumError, InputError, NotFound
 from cerebrum.model.protocols import Executor, Inventory, Policy
 from cerebrum.model.scenario import NodeChange
+from cerebrum.policies.learned.rollout import Rollout
 from cerebrum.services import wire
 from cerebrum.services.agent import bids, local, nodes, views
 from cerebrum.services.agent.leases import Leases
@@ -23,7 +25,7 @@ from cerebrum.services.agent.prediction import NodeForecasts, Runtimes, UsageSou
 from cerebrum.services.agent.records import HeldState
 from cerebrum.services.agent.running import Runner
 from cerebrum.services.agent.settings import AgentSettings
-from cerebrum.services.agent.waiting import pause
+from cerebrum.services.agent.waiting import pause, within
 from cerebrum.services.errors import Refused, StoreUnavailable
 from cerebrum.services.ports import Clock, Compute, ControllerPeer, Store, at_once
 from cerebrum.services.rollouts import KEY, Desk
@@ -91,8 +93,23 @@ class Agent:
     async def warm_up(self) -> None:
         """Before `run`: compile what decisions need, which can take minutes. Meanwhile turns wait
         and with them who asks for one, but not the event loop."""
+        policy = self.life.policy
         async with self.ledger.held_up():
-            await self._compute(lambda: warm_up(self.life.policy))
+            if not isinstance(policy, Rollout):
+                await self._compute(lambda: warm_up(policy))
+                return
+            await self._compute(lambda: warm_up(policy.baseline))
+            if policy.standing.mode != "off":
+                await self._warm_up_candidate(policy)
+
+    async def _warm_up_candidate(self, policy: Rollout) -> None:
+        """One that fails or does not return is left to its guards."""
+
+        async def compiling() -> None:
+            await self._compute(lambda: warm_up(policy.candidate))
+
+        with contextlib.suppress(Exception):
+            await within(self.clock, compiling(), policy.limits.first_s)
 
     async def run(self) -> None:
         """Until cancelled. Then everything is let go of, and nothing that runs is ended."""

@@ -91,7 +91,7 @@ def test_the_stock_scheduler_hears_the_baseline_where_the_candidate_raises() -> 
     assert policy.standing.trips == {"raised": 1}
 
 
-def test_warming_up_asks_both_sides_and_counts_nothing() -> None:
+def test_warming_up_asks_the_baseline_and_counts_nothing() -> None:
     policy = wrapped(Mad(), "on")
     recorded.warm_up(policy)
     assert policy.standing.record() == Standing("on", 1.0).record()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ class Learned:
     """Best fit that shows `features` of what it chose."""
 
     name = "learned"
-    schema = SimpleNamespace(names=("cpu", "memory"))
+    feature_names = ("cpu", "memory")
 
     def __init__(self, features: Any, data: Any = None) -> None:
         self._policy = get_policy("best-fit")

@@ -205,6 +205,24 @@ def test_the_history_of_a_task_says_what_both_sides_chose_and_how_probable_it_wa
     play(story)
 
 
+@pytest.mark.parametrize("code", [MAD, MAD.replace("ZeroDivisionError", "RuntimeError"), OFTEN])
+def test_warming_up_counts_nothing_and_survives_the_candidate(code: str, tmp_path: Path):
+    (tmp_path / "mad.py").write_text(code)
+    name = "Often" if code is OFTEN else "Mad"
+
+    async def story() -> None:
+        stage = staged(f"{tmp_path}/mad.py:{name}", "on")
+        agent = stage.start(alone=True)
+        await agent.status()
+        before = await agent.rollout_report()
+        await agent.warm_up()
+        assert await agent.rollout_report() == before
+        assert before["answers"] == 0
+        await stage.kill()
+
+    play(story)
+
+
 def test_advice_is_told_with_the_placement():
     async def story() -> None:
         stage = staged("worst-fit", "advise")
