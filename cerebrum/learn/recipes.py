@@ -24,6 +24,7 @@ RECIPES: dict[str, str] = {
     "job-order": "cerebrum.learn.job_order:job_order",
     "job-order-easy": "cerebrum.learn.job_order:job_order_easy",
     "openb-scorer": "cerebrum.learn.openb_scorer:train",
+    "qmix-bidder": "cerebrum.learn.bidding:train",
 }
 """Name of the artefact -> the function that makes it."""
 
