@@ -29,6 +29,7 @@ from cerebrum.learn.bid_evaluation import (
 )
 from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
+from cerebrum.learn.checkpoints import load, save
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.mixing import Method
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
@@ -43,6 +44,9 @@ from cerebrum.traces import openb
 
 NAME = "qmix-bidder"
 HELD_OUT = range(1, 21)
+CHOSEN_ON = range(1001, 1031)
+"""Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
+LOOK_EVERY = 2  # rounds
 TRAINING_SCENARIOS = 256
 CLUSTERS, MOST_NODES = 128, 32
 SHAPING = Shaping(kwh_per_kw=0.45, kwh_per_gpu=0.14, energy=0.0)
@@ -72,8 +76,13 @@ def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
     return TeamTrainer(BidTeam(clusters, SHAPING), settings)
 
 
-def train_method(settings: Settings, method: Method) -> TeamTrainer:
-    """QMIX, VDN or IQL, all with the same settings; curve and checkpoint in `settings.out`."""
+def train_method(
+    settings: Settings, method: Method
+) -> tuple[TeamTrainer, dict[str, NDArray[np.float32]]]:
+    """QMIX, VDN or IQL, all with the same settings: the trainer at its end, and its best weights.
+
+    Curve and checkpoint are in `settings.out`.
+    """
     if settings.data is None:
         raise NotFound("the bidder is trained on openb: name the folder of real traces")
     chosen = replace(
@@ -83,23 +92,48 @@ def train_method(settings: Settings, method: Method) -> TeamTrainer:
     checkpoint = settings.out / "checkpoint.safetensors"
     if settings.resume and checkpoint.is_file():
         trainer.resume(checkpoint)
-    trainer.train(settings.out / CURVE, checkpoint, settings.progress, checkpoint_every=4)
-    return trainer
+    best = _Best(replace(training_source(settings.data), variants=2**31), trainer, settings)
+    trainer.train(settings.out / CURVE, checkpoint, best.watch, checkpoint_every=LOOK_EVERY)
+    return trainer, best.weights
 
 
 def train(settings: Settings) -> Artefact:
     """The recipe. Raises `NotFound` without openb."""
     cpu, wall = time.process_time(), time.perf_counter()
-    trainer = train_method(settings, "qmix")
+    trainer, weights = train_method(settings, "qmix")
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     assert settings.data is not None
     held_out = replace(training_source(settings.data), variants=2**31)
-    outcomes = rate(held_out, {"qmix": Bidder(trainer.weights())})
+    outcomes = rate(held_out, {"qmix": Bidder(weights)})
     return Artefact(
         _card(settings, trainer, outcomes, cpu, wall),
-        trainer.weights(),
+        weights,
         Statistics.of(_observations(trainer)),
     )
+
+
+class _Best:
+    """The weights that cost least on `CHOSEN_ON` so far: bids go up and down to the end of a run,
+    as each node's best bid depends on those of the others."""
+
+    def __init__(self, source: Sampled, trainer: TeamTrainer, settings: Settings) -> None:
+        self._source, self._trainer, self._settings = source, trainer, settings
+        self._path = settings.out / "best.safetensors"
+        self.weights, self._cost = trainer.weights(), np.inf
+        if settings.resume and self._path.is_file():
+            self.weights, facts = load(self._path)
+            self._cost = float(facts["cost_kwh"])
+
+    def watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
+        """Look at the weights of the moment every few rounds, and at the last ones."""
+        if done % LOOK_EVERY == 0 or done == total:
+            weights = self._trainer.weights()
+            found = evaluate(self._source, CHOSEN_ON, learned(Bidder(weights)), len(CHOSEN_ON))
+            cost = float(np.mean(found.cost_kwh / found.nodes))
+            if cost < self._cost:
+                self.weights, self._cost = weights, cost
+                save(self._path, weights, {"cost_kwh": cost, "round": done})
+        self._settings.progress(done, total, line)
 
 
 def rate(source: Sampled, bidders: Mapping[str, Bidder], batch: int = 20) -> dict[str, Outcome]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,7 +55,7 @@ def test_many_auctions_at_once():
 
 def _weights(rng, *sizes):
     made = {}
-    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         made[f"w{i}"] = rng.normal(size=(a, b)).astype(np.float32)
         made[f"b{i}"] = rng.normal(size=b).astype(np.float32)
     return made
