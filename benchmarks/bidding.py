@@ -1,10 +1,10 @@
 """Comparisons that QMIX bidding wins beyond chance, of thirty: six rivals on five kinds of cluster.
 
 The shipped bidder, trained on 8 to 32 nodes, against best fit, least and most allocated, random
-bids, and IQL and VDN trained by the same recipe; on 8, 8 to 32, 100 and 1,000 nodes cut out of openb
-and on openb's own 1,213; tasks depart. Paired over 20 held-out seeds; one is won when the whole 95 %
-bootstrap interval of the difference in cost is below zero. FGD and PWR are shown beside them.
-IQL and VDN are kept in the cache; the first run trains them, and large clusters take their time.
+bids, and IQL and VDN trained by the same recipe; on 8, 8 to 32, 100 and 1,000 nodes cut out of
+openb and on openb's own 1,213; tasks depart. Paired over 20 held-out seeds; one is won when the
+whole 95 % bootstrap interval of the difference in cost is below zero. FGD and PWR are shown beside
+them. IQL and VDN are kept in the cache: the first run trains them, and large clusters take long.
 """
 
 from __future__ import annotations

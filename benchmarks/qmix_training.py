@@ -21,6 +21,7 @@ from cerebrum.learn.bid_team import BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
 from cerebrum.learn.sources import Generated
+from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import BIDS
 
 AGENTS, CLUSTERS, STEPS, WARM_STEPS = 8, 256, 400, 40
@@ -65,9 +66,8 @@ def torchrl_collector() -> float:
         use_mask=True,
     )
     (group,) = cast("dict[str, list[str]]", env.group_map)
-    features: int = env.observation_spec[group, "observation", "observation"].shape[-1]
     net = nn.Sequential(
-        nn.Linear(features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
+        nn.Linear(len(SCHEMA), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
         nn.Linear(HIDDEN, BIDS),
     )  # fmt: skip
 
