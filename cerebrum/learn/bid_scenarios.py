@@ -55,11 +55,6 @@ class Sampled:
         """The most nodes a scenario has."""
         return self.nodes[1] if self.nodes else len(self.base.cluster)
 
-    @property
-    def rows(self) -> int:
-        """The same under the name a `Source` has for it."""
-        return self.most_nodes
-
     def scenario(self, number: int) -> Scenario:
         """Clusters of equal nodes and tasks come back for equal numbers."""
         rng = np.random.default_rng([self.seed, number])
