@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from cerebrum.learn.sources import Source
 from cerebrum.policies.allocation import least_allocated, most_allocated
 from cerebrum.policies.best_fit import best_fit
 from cerebrum.policies.fgd import fgd
-from cerebrum.policies.learned.bid_features import SCHEMA, bid_features
+from cerebrum.policies.learned.bid_features import bid_features
+from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 from cerebrum.policies.pwr import pwr
@@ -37,7 +39,7 @@ HEURISTICS = ("best-fit", "least-allocated", "most-allocated", "fgd", "pwr")
 """In the order of their columns behind the observation."""
 
 
-def _fill(before, after, task, typical, out):  # type: ignore[no-untyped-def]
+def _fill(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
     bid_features(before, after, task, typical, out)
     out[_OWN] = _best_fit(before, after, task, typical)
     out[_OWN + 1] = _least(before, after, task, typical)
@@ -98,22 +100,17 @@ class Outcome:
     decisions: NDArray[np.int64]
 
 
-def evaluate(
-    source: Source, most_nodes: int, seeds: Sequence[int], choose: Chooser, batch: int = 20
-) -> Outcome:
-    """One episode a seed."""
+def evaluate(source: Source, seeds: Sequence[int], choose: Chooser, batch: int = 20) -> Outcome:
+    """One episode a seed, `batch` of them side by side."""
     parts = [
-        _episodes(source, most_nodes, list(seeds[i : i + batch]), choose)
-        for i in range(0, len(seeds), batch)
+        _episodes(source, list(seeds[i : i + batch]), choose) for i in range(0, len(seeds), batch)
     ]
     return Outcome(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _episodes(
-    source: Source, most_nodes: int, seeds: list[int], choose: Chooser
-) -> tuple[NDArray[np.float64], ...]:
+def _episodes(source: Source, seeds: list[int], choose: Chooser) -> tuple[NDArray[Any], ...]:
     clusters = Clusters(
-        source, len(seeds), most_nodes, _encoder(), REWARD, passed="reject", unplaceable="reject"
+        source, len(seeds), source.rows, _encoder(), REWARD, passed="reject", unplaceable="reject"
     )
     clusters.reset(seeds)
     nodes = clusters.present.sum(1)

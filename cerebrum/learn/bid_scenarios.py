@@ -51,14 +51,9 @@ class Sampled:
             raise ConfigError("expected tasks_per_node >= 1 and a finite longest_s above 0")
 
     @property
-    def most_nodes(self) -> int:
-        """Rows an environment must have room for."""
-        return self.nodes[1] if self.nodes else len(self.base.cluster)
-
-    @property
     def rows(self) -> int:
-        """The same under the name a `Source` has for it."""
-        return self.most_nodes
+        """The most nodes a scenario has."""
+        return self.nodes[1] if self.nodes else len(self.base.cluster)
 
     def scenario(self, number: int) -> Scenario:
         """Clusters of equal nodes and tasks come back for equal numbers."""
@@ -81,7 +76,7 @@ class Sampled:
         if self.nodes is None:
             return self.base.cluster
         count = int(rng.integers(self.nodes[0], self.nodes[1] + 1))
-        drawn = [nodes[i] for i in rng.integers(len(nodes), size=count)]
+        drawn = [nodes[int(i)] for i in rng.integers(len(nodes), size=count)]
         width = len(str(count - 1))
         named = tuple(replace(node, name=f"node-{i:0{width}d}") for i, node in enumerate(drawn))
         return Cluster(named, name=f"drawn-{count}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.rewards import NAMES
-from cerebrum.policies.learned.bid_features import SCHEMA
+from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import BIDS, award
 
 REJECTED_NODE_KWH = 3.0

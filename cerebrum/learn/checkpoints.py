@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from cerebrum.model.errors import InputError
 
@@ -30,8 +30,9 @@ def save(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """What `save` wrote. Raises `InputError`."""
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
+        opened: Any = safe_open(str(path), framework="numpy")
+        with opened as file:
+            facts: dict[str, Any] = json.loads(str(file.metadata()["facts"]))
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as problem:
         raise InputError(f"expected a checkpoint of training: {problem}").at(str(path)) from problem

@@ -110,7 +110,7 @@ def learn_game(
 @torch.no_grad()
 def team_values(trainer: TeamTrainer, game: Game) -> NDArray[np.float32]:
     """What each joint action is worth to the team, float32[states, actions, actions]."""
-    at = np.arange(game.states)
+    at = np.arange(game.states, dtype=np.int64)
     seen = torch.from_numpy(game.seen(at))
     state, active = torch.eye(game.states), torch.ones(game.states, 2)
     q = trainer.agent(seen)

@@ -57,8 +57,9 @@ class Independent(Mixer):
     """IQL (Tan, ICML 1993): each agent learns the team's return as if it were alone."""
 
     def forward(self, q: Tensor, active: Tensor, observation: Tensor, state: Tensor) -> Tensor:
-        """Each agent's own."""
-        return q
+        """Each agent's own; one without a choice goes on with what the others expect."""
+        mean = (q * active).sum(1, keepdim=True) / active.sum(1, keepdim=True).clamp(min=1.0)
+        return q.where(active > 0, mean)
 
     def counts(self, active: Tensor) -> Tensor:
         """Agents with a choice."""
@@ -74,7 +75,11 @@ class Sum(Mixer):
 
 
 class Monotone(Mixer):
-    """QMIX's two layers with positive weights, and a bias that only the state decides."""
+    """QMIX's two layers with positive weights beside a plain sum, and a bias of the state alone.
+
+    The sum is our addition. Without it an agent whose weights come out near zero is taught nothing,
+    keeps the bids it began with, and now and then outbids the others with one of them.
+    """
 
     def __init__(self, features: int, states: int, width: int = 16, hidden: int = 32) -> None:
         super().__init__()
@@ -87,11 +92,14 @@ class Monotone(Mixer):
 
     def forward(self, q: Tensor, active: Tensor, observation: Tensor, state: Tensor) -> Tensor:
         """One value a team, rising in each `q`."""
-        hidden = torch.relu_(self.from_agent(observation) + self.from_state(state)[:, None])
-        weights = self.first(hidden).abs()
-        mixed = torch.einsum("bn,bnk->bk", q * active, weights)
+        at = active.nonzero(as_tuple=True)  # half of the nodes cannot take a task: not worked on
+        hidden = torch.relu_(self.from_agent(observation[at]) + self.from_state(state)[at[0]])
+        weights = torch.zeros(*q.shape, self.first.out_features, device=q.device)
+        weights = weights.index_put(at, self.first(hidden).abs())
+        mixed = torch.einsum("bn,bnk->bk", q, weights)
         inner = elu(mixed + self.first_bias(state))
-        return (inner * self.second(state).abs()).sum(1, keepdim=True) + self.value(state)
+        bent = (inner * self.second(state).abs()).sum(1, keepdim=True)
+        return (q * active).sum(1, keepdim=True) + bent + self.value(state)
 
 
 def make_mixer(method: Method, features: int, states: int) -> Mixer:

@@ -11,6 +11,7 @@ then all there is, and a resumed run is the same as one that was never interrupt
 from __future__ import annotations
 
 import csv
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -95,7 +96,7 @@ class TeamTrainer:
             module.to(self.device)
         self._copy_targets()
         self._learned = [*self.agent.parameters(), *self.mixer.parameters()]
-        self._optimiser = torch.optim.Adam(self._learned, lr=settings.learning_rate[0])
+        self._optimiser = torch.optim.Adam(self._learned, lr=settings.learning_rate[0], fused=True)
         self.replay = Replay(team, settings.replay_slices)
         self.round, self.gradient_steps = 0, 0
 
@@ -116,9 +117,10 @@ class TeamTrainer:
         shape, actions = mask.shape, self.team.actions
         if epsilon >= 1.0:
             return np.where(mask, self._rng.integers(actions, size=shape), 0)
+        chosen = np.zeros(shape, np.int64)
         with torch.inference_mode():
-            q = self.agent(self._tensor(self.team.observation))
-            chosen = q.argmax(-1).cpu().numpy()
+            q = self.agent(self._tensor(self.team.observation[mask]))
+            chosen[mask] = q.argmax(-1).cpu().numpy()
         if epsilon > 0.0:
             draws = self._rng.random(shape)
             # One draw says both whether to explore and which action it is.
@@ -132,7 +134,8 @@ class TeamTrainer:
         seeds = self._rng.integers(1000, 2**62, size=len(team.mask))
         team.reset(seeds)
         replay.see(team)
-        epsilon, losses, rewards = self.epsilon, [], 0.0
+        epsilon, rewards = self.epsilon, 0.0
+        losses: list[Tensor] = []
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate
         for step in range(s.round_steps):
@@ -188,7 +191,7 @@ class TeamTrainer:
     def resume(self, path: Path) -> None:
         """Go on from `save`. Raises `ConfigError` if that run had other settings."""
         arrays, facts = load(path)
-        if facts["settings"] != _plain(asdict(self.settings)):
+        if facts["settings"] != _plain(self.settings):
             raise ConfigError("the checkpoint is of a run with other settings").at(str(path))
         for number, module in enumerate(self._modules):
             prefix = f"module{number}."
@@ -211,9 +214,11 @@ class TeamTrainer:
     def _learn(self, batch: Batch) -> Tensor:
         """One gradient step on the squared TD error."""
         seen, active = self._tensor(batch.observation), self._tensor(batch.mask).float()
-        actions = self._tensor(batch.actions)[..., None]
+        at = active.nonzero(as_tuple=True)
+        actions = self._tensor(batch.actions)[at][:, None]
         target = self._target(batch)
-        q = self.agent(seen).gather(-1, actions)[..., 0]
+        values = self.agent(seen[at]).gather(-1, actions)[:, 0]
+        q = torch.zeros_like(active).index_put(at, values)
         mixed = self.mixer(q, active, seen, self._tensor(batch.state))
         counts = self.mixer.counts(active)
         loss = ((mixed - target).square() * counts).sum() / counts.sum().clamp(min=1.0)
@@ -232,10 +237,12 @@ class TeamTrainer:
         reward = self._tensor(batch.reward)[:, None]
         if self.settings.discount == 0.0:
             return reward
-        seen, mask = self._tensor(batch.n_observation), self._tensor(batch.n_mask)
-        best = self.agent(seen).argmax(-1).where(mask, 0)[..., None]
-        q = self.target_agent(seen).gather(-1, best)[..., 0]
-        later = self.target_mixer(q, mask.float(), seen, self._tensor(batch.n_state))
+        seen, active = self._tensor(batch.n_observation), self._tensor(batch.n_mask).float()
+        at = active.nonzero(as_tuple=True)
+        rows = seen[at]
+        best = self.agent(rows).argmax(-1, keepdim=True)
+        q = torch.zeros_like(active).index_put(at, self.target_agent(rows).gather(-1, best)[:, 0])
+        later = self.target_mixer(q, active, seen, self._tensor(batch.n_state))
         goes_on = ~self._tensor(batch.done)[:, None]
         return reward + self.settings.discount * goes_on * later
 
@@ -259,11 +266,9 @@ def _between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * min(1.0, share)
 
 
-def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+def _plain(settings: TeamSettings) -> Any:
+    """As they come back from JSON."""
+    return json.loads(json.dumps(asdict(settings)))
 
 
 def _append(path: Path, figures: dict[str, float], fresh: bool) -> None:

@@ -25,6 +25,7 @@ RECIPES: dict[str, str] = {
     "job-order-easy": "cerebrum.learn.job_order:job_order_easy",
     "openb-scorer": "cerebrum.learn.openb_scorer:train",
     "schedule-bidder": "cerebrum.learn.schedule_bidder:train",
+    "qmix-bidder": "cerebrum.learn.bidding:train",
 }
 """Name of the artefact -> the function that makes it."""
 

@@ -115,13 +115,14 @@ def summaries(decomposition: Decomposition) -> list[PartSummary]:
 class Auction:
     """Parts are auctioned in topological order; what was awarded is backlog in later bids.
 
-    `bidder` replaces `bid`: a function, or `./mine.py:function`. No randomness: `key` is not used.
+    `bidder` replaces `bid`: a function, `./mine.py:function` or `learned:MODEL`. No randomness:
+    `key` is not used.
     """
 
     name = "auction"
 
     def __init__(self, bidder: Bidder | str = bid) -> None:
-        self.bidder = _loaded(bidder)
+        self.bidder = load_bidder(bidder)
 
     def assign(
         self,
@@ -187,10 +188,14 @@ def _arrival_s(
     return max(transfers, default=0.0)
 
 
-def _loaded(bidder: Bidder | str) -> Bidder:
+def load_bidder(bidder: Bidder | str) -> Bidder:
+    """A bidder by `./mine.py:function` or `learned:MODEL`, or as it is."""
     if isinstance(bidder, str):
         from cerebrum.policies import loading
+        from cerebrum.policies.assignment.learned_bids import PREFIX, LearnedBids
 
+        if bidder.startswith(PREFIX):
+            return LearnedBids(bidder.removeprefix(PREFIX))
         bidder = cast(Bidder, loading.load(bidder))
     if not callable(bidder):
         raise ConfigError(f"expected a function, got {bidder!r}").at(field="bidder")

@@ -62,6 +62,7 @@ class Agent:
     ) -> None:
         self.settings, self.clock, self.executor = settings, clock, executor
         self.runtimes, self.forecasts = Runtimes(), None
+        self._bidder = bids.find_bidder(settings)
         if usage is not None and inventory is None:
             self.forecasts = _forecasts(settings)
         self._inventory, self._nodes_ahead = inventory, dict[str, Node | None]()
@@ -249,7 +250,7 @@ class Agent:
     def _bid(self, auctions: Any) -> list[wire.Bid]:
         busy = {} if self.forecasts is None else self.forecasts.mean_cpu()
         view = bids.own_view(self.life, self.settings, busy)
-        return bids.make_bids(view, auctions, self.settings.links)
+        return bids.make_bids(view, auctions, self.settings.links, self._bidder)
 
     # -- what people ask for ----------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from cerebrum.model.federation import ClusterView, Link, Network
 from cerebrum.services import wire
 from cerebrum.services.agent.lifecycle import Lifecycle
 from cerebrum.services.agent.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from cerebrum.policies.assignment.auction import Bidder
 
 
 def own_view(
@@ -43,12 +47,26 @@ def own_view(
     )
 
 
+def find_bidder(settings: AgentSettings) -> Bidder | None:
+    """Who bids instead of us, loaded once. Raises `ConfigError` for one that cannot."""
+    from cerebrum.policies.assignment.auction import load_bidder
+
+    return load_bidder(settings.bidder) if settings.bidder else None
+
+
 def make_bids(
-    view: ClusterView, auctions: Sequence[wire.Auction], links: Mapping[str, Link]
+    view: ClusterView,
+    auctions: Sequence[wire.Auction],
+    links: Mapping[str, Link],
+    bidder: Bidder | None = None,
 ) -> list[wire.Bid]:
-    """A bid for each part that the cluster can hold: the later it would be done, the lower."""
+    """A bid for each part that the cluster can hold: the later it would be done, the lower.
+
+    `bidder` decides otherwise; every agent of a federation has to bid on the same scale.
+    """
     from cerebrum.policies.assignment.auction import PartSummary, bid
 
+    decide = bidder or bid
     names = [view.name, *(name for name in links if name != view.name)]
     network = _star(names, links)
     bids: list[wire.Bid] = []
@@ -58,7 +76,7 @@ def make_bids(
             auction.largest_memory_mib, auction.largest_gpu_count,
             MappingProxyType(dict(auction.data_mb)),
         )  # fmt: skip
-        made = bid(view, part, network, names)
+        made = decide(view, part, network, names)
         if made is not None and math.isfinite(made.value):
             finish_s = min(3.2e9, max(0.0, made.finish_s))
             value = min(1e12, max(-1e12, made.value))

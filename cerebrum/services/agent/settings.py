@@ -28,7 +28,8 @@ class AgentSettings:
     at one time; `grace_s` between asking a run to end and ending it; `keep_*` rows that stay in
     the database (ended tasks, events, journal); `usage_s` between samples of node usage,
     `usage_samples` kept, `horizon` samples looked ahead by `forecaster` (empty: no prediction);
-    `links` from other clusters, by name, for the time that fetching inputs takes.
+    `links` from other clusters, by name, for the time that fetching inputs takes; `bidder` what
+    bids in auctions, `learned:MODEL` or `./mine.py:function` (empty: the expected finish).
     """
 
     cluster: str
@@ -57,6 +58,7 @@ class AgentSettings:
     usage_samples: int = 1440
     horizon: int = 30
     links: Mapping[str, Link] = field(default_factory=lambda: MappingProxyType({}))
+    bidder: str = ""
 
     def __post_init__(self) -> None:
         if not self.cluster:

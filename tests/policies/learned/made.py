@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum.policies.learned import bid_schema
 from cerebrum.policies.learned.artefact import Artefact, Card, Observation, Statistics
+from cerebrum.policies.learned.bidder import BIDS
 from cerebrum.policies.learned.schema import Feature, Schema
 
 SCHEMA = Schema(
@@ -47,3 +49,12 @@ def statistics(schema: Schema = SCHEMA, seed: int = 7) -> Statistics:
 def artefact(schema: Schema = SCHEMA, **changed: Any) -> Artefact:
     """A whole one; `changed` fields go into the card."""
     return Artefact(card(schema, **changed), weights(schema), statistics(schema))
+
+
+def bids_by_cpu_left() -> Artefact:
+    """Bids ten times the share of CPU that would be left, to the nearest whole number."""
+    level = np.arange(BIDS)
+    w = np.zeros((len(bid_schema.SCHEMA), BIDS), np.float32)
+    w[bid_schema.SCHEMA.names.index("cpu_left")] = 20.0 * level
+    drawn = {"w0": w, "b0": (-(level**2)).astype(np.float32)}
+    return Artefact(card(bid_schema.SCHEMA), drawn, statistics(bid_schema.SCHEMA))

@@ -1,0 +1,74 @@
+"""Comparisons that QMIX bidding wins beyond chance, of thirty: six rivals on five kinds of cluster.
+
+The shipped bidder, trained on 8 to 32 nodes, against best fit, least and most allocated, random
+bids, and IQL and VDN trained by the same recipe; on 8, 8 to 32, 100 and 1,000 nodes cut out of
+openb and on openb's own 1,213; tasks depart. Paired over 20 held-out seeds; one is won when the
+whole 95 % bootstrap interval of the difference in cost is below zero. FGD and PWR are shown beside
+them. IQL and VDN are kept in the cache: the first run trains them, and large clusters take long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from benchmarks._harness import CACHE, DATA, Benchmark, CannotRun, Measured, console, progress
+from cerebrum.learn.bid_evaluation import compare, table
+from cerebrum.learn.bidding import NAME, rate, train_method, training_source
+from cerebrum.learn.mixing import Method
+from cerebrum.learn.recipes import Settings
+from cerebrum.model.errors import InputError
+from cerebrum.policies.learned.artefact import find, read
+from cerebrum.policies.learned.bidder import Bidder
+
+RIVALS = ("best-fit", "least-allocated", "most-allocated", "random bids", "iql", "vdn")
+LEARNT: tuple[Method, ...] = ("iql", "vdn")
+CLUSTERS: dict[str, tuple[tuple[int, int] | None, int]] = {
+    "8 nodes": ((8, 8), 30),
+    "8 to 32 nodes": ((8, 32), 30),
+    "100 nodes": ((100, 100), 15),
+    "1,000 nodes": ((1000, 1000), 10),
+    "openb, 1,213 nodes": (None, 10),
+}
+"""Nodes, and tasks a node: large clusters fill once and see departures, small ones many times."""
+
+
+def bidders() -> dict[str, Bidder]:
+    """The shipped one, and its rivals by the same recipe."""
+    try:
+        found = {"qmix": Bidder(read(find(NAME)).weights)}
+    except InputError as missing:
+        raise CannotRun(f"{missing}: cerebrum train {NAME}") from missing
+    for method in LEARNT:
+        progress(f"{method}, by the recipe of {NAME}")
+        folder = CACHE / "bidding" / method
+        _, weights = train_method(Settings(folder, DATA, resume=True), method)
+        found[method] = Bidder(weights)
+    return found
+
+
+def run() -> Measured:
+    """Every kind of cluster."""
+    if not (DATA / "openb").is_dir():
+        raise CannotRun(f"there is no {DATA / 'openb'}: set CEREBRUM_DATA")
+    torch.set_num_threads(1)
+    compared, won = bidders(), 0
+    for name, (nodes, tasks_per_node) in CLUSTERS.items():
+        progress(name)
+        source = replace(
+            training_source(DATA), nodes=nodes, tasks_per_node=tasks_per_node, variants=2**31
+        )
+        outcomes = rate(source, compared)
+        console.print(f"\n{name}\n\n{table(outcomes, 'qmix')}\n")
+        ours = outcomes["qmix"].cost_kwh / outcomes["qmix"].nodes
+        won += sum(
+            compare(ours, outcomes[rival].cost_kwh / outcomes[rival].nodes).wins for rival in RIVALS
+        )
+    return Measured(won)
+
+
+BENCHMARK = Benchmark(name="bidding", unit="won", target=30, direction="at_least", run=run)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

@@ -1,0 +1,210 @@
+"""The recipe of `qmix-bidder`: nodes that bid for tasks, trained on small pieces of openb.
+
+    cerebrum train qmix-bidder
+
+Clusters of 8 to 32 of openb's nodes, its tasks with their run times (at most two hours), load 0.8
+to 1.2 of the scarcest resource; a task that nobody can or wants to take is rejected. Episodes are
+drawn with seeds from 1000 up, `HELD_OUT` are for evaluation only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerebrum.learn.bid_evaluation import (
+    HEURISTICS,
+    Outcome,
+    compare,
+    evaluate,
+    heuristic,
+    learned,
+    random_bids,
+)
+from cerebrum.learn.bid_scenarios import Sampled
+from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
+from cerebrum.learn.checkpoints import load, save
+from cerebrum.learn.clusters import Clusters
+from cerebrum.learn.mixing import Method
+from cerebrum.learn.qmix import TeamSettings, TeamTrainer
+from cerebrum.learn.recipes import CURVE, Settings
+from cerebrum.model.errors import NotFound
+from cerebrum.policies.learned.artefact import Artefact
+from cerebrum.policies.learned.bid_schema import SCHEMA
+from cerebrum.policies.learned.bidder import Bidder, award
+from cerebrum.policies.learned.card import Card, EvaluationRow, Observation
+from cerebrum.policies.learned.statistics import Statistics
+from cerebrum.traces import openb
+
+NAME = "qmix-bidder"
+HELD_OUT = range(1, 21)
+CHOSEN_ON = range(1001, 1031)
+"""Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
+LOOK_EVERY = 2  # rounds
+TRAINING_SCENARIOS = 256
+CLUSTERS, MOST_NODES = 128, 32
+SHAPING = Shaping(kwh_per_kw=0.45, kwh_per_gpu=0.14, energy=0.0)
+"""A task runs 0.45 h on average; what a GPU made useless is worth was chosen on training seeds."""
+SETTINGS = TeamSettings(
+    rounds=24, round_steps=250, discount=0.7, epsilon=(1.0, 0.05), explore_share=0.4,
+    learning_rate=(1e-3, 1e-4), hidden=(64, 64), replay_slices=800, target_every=200,
+)  # fmt: skip
+
+
+@cache
+def training_source(data: Path) -> Sampled:
+    """Clusters of 8 to 32 nodes, from the folder that has `openb` in it. Raises `NotFound`."""
+    folder = data / "openb"
+    if not folder.is_dir():
+        raise NotFound(f"there is no {folder}: the bidder is trained on openb's nodes and tasks")
+    return Sampled(
+        openb.read(folder), nodes=(8, MOST_NODES), load=(0.8, 1.2), variants=TRAINING_SCENARIOS
+    )
+
+
+def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
+    """What learns to bid in `source`."""
+    clusters = Clusters(
+        source, CLUSTERS, source.rows, "bid", REWARD, passed="reject", unplaceable="reject"
+    )
+    return TeamTrainer(BidTeam(clusters, SHAPING), settings)
+
+
+def train_method(
+    settings: Settings, method: Method
+) -> tuple[TeamTrainer, dict[str, NDArray[np.float32]]]:
+    """QMIX, VDN or IQL, all with the same settings: the trainer at its end, and its best weights.
+
+    Curve and checkpoint are in `settings.out`.
+    """
+    if settings.data is None:
+        raise NotFound("the bidder is trained on openb: name the folder of real traces")
+    chosen = replace(
+        SETTINGS, method=method, seed=settings.seed, rounds=settings.steps(SETTINGS.rounds)
+    )
+    trainer = make_trainer(training_source(settings.data), chosen)
+    checkpoint = settings.out / "checkpoint.safetensors"
+    if settings.resume and checkpoint.is_file():
+        trainer.resume(checkpoint)
+    best = _Best(replace(training_source(settings.data), variants=2**31), trainer, settings)
+    trainer.train(settings.out / CURVE, checkpoint, best.watch, checkpoint_every=LOOK_EVERY)
+    return trainer, best.weights
+
+
+def train(settings: Settings) -> Artefact:
+    """The recipe. Raises `NotFound` without openb."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    trainer, weights = train_method(settings, "qmix")
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    assert settings.data is not None
+    held_out = replace(training_source(settings.data), variants=2**31)
+    outcomes = rate(held_out, {"qmix": Bidder(weights)})
+    return Artefact(
+        _card(settings, trainer, outcomes, cpu, wall),
+        weights,
+        Statistics.of(_observations(trainer)),
+    )
+
+
+class _Best:
+    """The weights that cost least on `CHOSEN_ON` so far: bids go up and down to the end of a run,
+    as each node's best bid depends on those of the others."""
+
+    def __init__(self, source: Sampled, trainer: TeamTrainer, settings: Settings) -> None:
+        self._source, self._trainer, self._settings = source, trainer, settings
+        self._path = settings.out / "best.safetensors"
+        self.weights, self._cost = trainer.weights(), np.inf
+        if settings.resume and self._path.is_file():
+            self.weights, facts = load(self._path)
+            self._cost = float(facts["cost_kwh"])
+
+    def watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
+        """Look at the weights of the moment every few rounds, and at the last ones."""
+        if done % LOOK_EVERY == 0 or done == total:
+            weights = self._trainer.weights()
+            found = evaluate(self._source, CHOSEN_ON, learned(Bidder(weights)), len(CHOSEN_ON))
+            cost = float(np.mean(found.cost_kwh / found.nodes))
+            if cost < self._cost:
+                self.weights, self._cost = weights, cost
+                save(self._path, weights, {"cost_kwh": cost, "round": done})
+        self._settings.progress(done, total, line)
+
+
+def rate(source: Sampled, bidders: Mapping[str, Bidder], batch: int = 20) -> dict[str, Outcome]:
+    """Bidders and every baseline on the same held-out episodes."""
+    choosers = {name: learned(bidder) for name, bidder in bidders.items()}
+    choosers |= {name: heuristic(name) for name in HEURISTICS}
+    choosers["random bids"] = random_bids(0)
+    return {name: evaluate(source, HELD_OUT, choose, batch) for name, choose in choosers.items()}
+
+
+def _observations(trainer: TeamTrainer, steps: int = 50) -> NDArray[np.float32]:
+    """What nodes with room see while the bidder decides."""
+    assert isinstance(trainer.team, BidTeam)
+    clusters = trainer.team.clusters
+    clusters.reset(np.arange(1000, 1000 + clusters.envs))
+    seen: list[NDArray[np.float32]] = []
+    for step in range(20 * steps):
+        if step % 20 == 0:
+            seen.append(clusters.observation[clusters.mask][::7].copy())
+        clusters.step(award(trainer.act(), clusters.mask))
+    return np.concatenate(seen)
+
+
+def _card(
+    settings: Settings, trainer: TeamTrainer, outcomes: Mapping[str, Outcome], cpu: float,
+    wall: float,
+) -> Card:  # fmt: skip
+    s = trainer.settings
+    command = "cerebrum train qmix-bidder"
+    if settings.seed or settings.budget != 1.0:
+        command += f" --seed {settings.seed} --budget {settings.budget:g}"
+    return Card(
+        kind="bidder",
+        name=NAME,
+        about="Every node bids 0 (abstains) to 10 for a task from its own state; the highest wins",
+        algorithm="QMIX with a pooled mixer, double Q, target networks",
+        observation=Observation.of(SCHEMA),
+        architecture={"hidden": s.hidden, "actions": trainer.team.actions},
+        training_data=(
+            "openb default: nodes and tasks drawn with replacement, run times at most 2 h, "
+            "8 to 32 nodes, load 0.8 to 1.2",
+        ),
+        seeds=(settings.seed,),
+        command=command,
+        training_cpu_s=round(cpu, 1),
+        training_wall_s=round(wall, 1),
+        trained_on=trainer.device.type.upper(),
+        statistics_note="nodes with room for the task, greedy bids, training scenarios",
+        evaluation=_rows(outcomes),
+        limits=(
+            "trained to save energy and rejected work together: not the least of either alone",
+            "knows openb's nodes and tasks; others may be out of its distribution",
+        ),
+    )
+
+
+def _rows(outcomes: Mapping[str, Outcome]) -> tuple[EvaluationRow, ...]:
+    ours = outcomes["qmix"]
+    rows = [_row("qmix", float(np.mean(ours.cost_kwh / ours.nodes)))]
+    for name, found in outcomes.items():
+        if name == "qmix":
+            continue
+        per_node = found.cost_kwh / found.nodes
+        d = compare(ours.cost_kwh / ours.nodes, per_node)
+        note = f"qmix against it: {d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
+        rows.append(_row(name, float(per_node.mean()), note))
+    return tuple(rows)
+
+
+def _row(policy: str, value: float, note: str = "") -> EvaluationRow:
+    return EvaluationRow(
+        scenario="openb, 8 to 32 nodes, 20 held-out seeds", policy=policy,
+        metric="cost, kWh a node", value=round(value, 4), note=note,
+    )  # fmt: skip
