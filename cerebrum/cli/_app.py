@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "One policy against others on the same seeds, with bootstrap intervals.",
     "train": "Make a learned policy by its recipe.",
     "models": "List, describe, verify, export and serve learned policies.",
+    "evaluate": "Measure a learned policy on what it was not trained on.",
     "reproduce": "Published tables, re-run side by side.",
     "report": "One self-contained HTML page of one run or several.",
     "import": "A Kubernetes cluster as a file for simulate; changes nothing there.",

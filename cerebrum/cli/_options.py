@@ -90,3 +90,13 @@ def data_folder(given: Path | None, name: str) -> Path:
             f"{base / name}: there is no such folder; give --data DIR, or set CEREBRUM_DATA"
         )
     return base / name
+
+
+def real_data(given: Path | None) -> Path | None:
+    """The folder of all real data, if there is one; who needs something of it says so himself."""
+    import os
+
+    if given is not None:
+        return data_folder(given, "")
+    base = Path(os.environ.get("CEREBRUM_DATA") or "../shared/data")
+    return base if base.is_dir() else None

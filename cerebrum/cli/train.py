@@ -52,7 +52,7 @@ def train(
         return
     folder = to or Path("runs") / f"train-{recipe}"
     _check_folder(folder, resume)
-    settings = Settings(folder, _data(data), seed, budget, jobs, resume)
+    settings = Settings(folder, options.real_data(data), seed, budget, jobs, resume)
     artefact = _run(recipe, settings)
     rows = [{"artefact": str(artefact), "curve": str(folder / "curve.html")}]
     emit(rows, output)
@@ -95,13 +95,3 @@ def _check_folder(folder: Path, resume: bool) -> None:
     if resume or not folder.exists() or not any(folder.iterdir()):
         return
     raise ConfigError(f"{folder} holds a training run: give --resume, or another folder with --to")
-
-
-def _data(given: Path | None) -> Path | None:
-    """The folder of real data, if there is one; a recipe that needs it says so itself."""
-    import os
-
-    if given is not None:
-        return options.data_folder(given, "")
-    base = Path(os.environ.get("CEREBRUM_DATA") or "../shared/data")
-    return base if base.is_dir() else None

@@ -24,10 +24,11 @@ from cerebrum.policies.learned.job_features import FLOOR_S, SCHEMA
 from cerebrum.policies.learned.job_order import KIND, JobOrder, Network
 from cerebrum.policies.learned.statistics import Statistics
 from cerebrum.policies.queueing import Jobs, QueuePolicy
-from cerebrum.traces.windows import outside, window
+from cerebrum.traces.windows import outside, start_indices, window
 
 if TYPE_CHECKING:
     from cerebrum.learn.job_order import Search, Split
+    from cerebrum.learn.recipes import Settings
 
 PUBLISHED = {"none": 254.67, "easy": 58.64}
 """RLScheduler's learned agent on Lublin-1 (Zhang et al., SC'20), mean of ten windows."""
@@ -74,7 +75,10 @@ def _card(search: Search, scenario: Scenario, network: Network) -> Card:
         training_cpu_s=round(search.cpu_s, 1),
         training_wall_s=round(search.wall_s, 1),
         statistics_note="decisions of this policy on two windows of the jobs trained on",
-        evaluation=_evaluation(search, scenario, name, network),
+        evaluation=(
+            *_evaluation(scenario, name, network, search.backfill),
+            _validated(search, name, "bounded_slowdown_mean"),
+        ),
         limits=(
             "trained where requested times are exact; elsewhere see docs/learned-job-order.md",
             "a cluster counts as one pool of processors; memory and GPUs are not looked at",
@@ -108,10 +112,22 @@ def observed(
     return np.concatenate(seen)
 
 
+def evaluate(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:
+    """RLScheduler's ten windows under a job order, in the real engine, and its rivals beside it.
+
+    Raises `NotFound` without the trace in `settings.data`.
+    """
+    from cerebrum.learn.job_order import read_trace
+
+    backfill = str(artefact.card.architecture["backfill"])
+    network = Network.read(artefact.weights)
+    return _evaluation(read_trace(settings.data), artefact.card.name, network, backfill)
+
+
 def _evaluation(
-    search: Search, scenario: Scenario, name: str, network: Network
+    scenario: Scenario, name: str, network: Network, backfill: str
 ) -> tuple[EvaluationRow, ...]:
-    backfill, test = search.backfill, search.split.test
+    test = start_indices(len(scenario.tasks))
     where = f"lublin_256, RLScheduler's ten windows, backfill {backfill}"
     ours = QueuePolicy(name, JobOrder(network), backfill, reads_machine=True)
     policies = {name: ours} | {one: get_policy(one, backfill=backfill) for one in RIVALS}
@@ -130,7 +146,7 @@ def _evaluation(
             note="published; trained on windows of the whole trace",
         )
     )
-    return (*rows, _validated(search, name, metric))
+    return tuple(rows)
 
 
 def _validated(search: Search, name: str, metric: str) -> EvaluationRow:

@@ -16,6 +16,7 @@ from cerebrum.model.options import resolve
 
 if TYPE_CHECKING:
     from cerebrum.policies.learned.artefact import Artefact
+    from cerebrum.policies.learned.card import EvaluationRow
 
 CURVE = "curve.csv"
 """In `Settings.out`: a line a report of progress; the first column is what the others are over."""
@@ -28,6 +29,15 @@ RECIPES: dict[str, str] = {
     "qmix-bidder": "cerebrum.learn.bidding:train",
 }
 """Name of the artefact -> the function that makes it."""
+
+EVALUATIONS: dict[str, str] = {
+    "job-order": "cerebrum.learn.job_evaluation:evaluate",
+    "job-order-easy": "cerebrum.learn.job_evaluation:evaluate",
+    "openb-scorer": "cerebrum.learn.openb_evaluation:evaluate",
+    "qmix-bidder": "cerebrum.learn.bidding:evaluate_artefact",
+    "schedule-bidder": "cerebrum.learn.schedule_bidder:evaluate",
+}
+"""Name of the artefact -> the function that measures it on what it was not trained on."""
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """Called with steps done, steps in all, and the newest line of the curve."""
@@ -64,8 +74,19 @@ class Settings:
         return max(1, round(shipped * self.budget))
 
 
+Evaluation = Callable[["Artefact", Settings], "tuple[EvaluationRow, ...]"]
+"""Gives rows as a card holds them. Raises `NotFound` for real data that is not there."""
+
+
 def get_recipe(name: str) -> Callable[[Settings], Artefact]:
     """The function behind a name. Raises `UnknownName`."""
     if name not in RECIPES:
         raise UnknownName("recipe", name, RECIPES)
     return resolve(RECIPES[name])
+
+
+def get_evaluation(name: str) -> Evaluation:
+    """The function that measures an artefact of that name. Raises `UnknownName`."""
+    if name not in EVALUATIONS:
+        raise UnknownName("evaluation", name, EVALUATIONS)
+    return resolve(EVALUATIONS[name])
