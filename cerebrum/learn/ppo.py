@@ -164,14 +164,16 @@ class PpoTrainer:
         flat = {name: tensor.flatten(0, 1) for name, tensor in vars(rollout).items()}
         gain, target = advantage.flatten(), (advantage + rollout.value).flatten()
         gain = (gain - gain.mean()) / (gain.std() + 1e-8)
-        sums, batches = dict.fromkeys(LOGGED[2:], 0.0), 0
+        sums: dict[str, float] = {}
+        batches = 0
         for _ in range(s.epochs):
             order = torch.from_numpy(self._rng.permutation(len(gain)))
             kl = 0.0
-            for rows in order.split(s.batch):
+            for first in range(0, len(gain), s.batch):
+                rows = order[first : first + s.batch]
                 one = {name: tensor[rows] for name, tensor in flat.items()}
                 line = self._step(one, gain[rows], target[rows])
-                sums = {name: sums[name] + line[name] for name in sums}
+                sums = {name: sums.get(name, 0.0) + value for name, value in line.items()}
                 batches, kl = batches + 1, kl + line["kl"] * len(rows) / len(order)
             if kl > s.most_kl:
                 break

@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from cerebrum.learn.cloning import Cloner, CloningSettings, Lessons, agreement, lessons  # noqa: E402
+from cerebrum.learn.generated import Generated  # noqa: E402
 from cerebrum.learn.scorer_network import ScorerNetwork  # noqa: E402
-from cerebrum.learn.sources import Generated  # noqa: E402
 from cerebrum.model.errors import ConfigError  # noqa: E402
 from cerebrum.policies import get_policy  # noqa: E402
 from cerebrum.policies.learned.node_features import PRICES  # noqa: E402

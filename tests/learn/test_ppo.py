@@ -10,10 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from cerebrum.learn.clusters import Clusters  # noqa: E402
+from cerebrum.learn.generated import Generated  # noqa: E402
 from cerebrum.learn.node_encoder import node_encoder  # noqa: E402
 from cerebrum.learn.ppo import PpoSettings, PpoTrainer, Rollout, advantages  # noqa: E402
 from cerebrum.learn.scorer_network import ScorerNetwork  # noqa: E402
-from cerebrum.learn.sources import Generated  # noqa: E402
 from cerebrum.model.errors import ConfigError  # noqa: E402
 from cerebrum.policies.learned.node_features import PRICES  # noqa: E402
 
