@@ -19,8 +19,8 @@ from torch import nn
 from benchmarks._harness import Benchmark, CannotRun, Measured, console, progress
 from cerebrum.learn.bid_team import BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
-from cerebrum.learn.sources import Generated
 from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import BIDS
 

@@ -9,8 +9,8 @@ from cerebrum.learn.bid_evaluation import compare, evaluate, heuristic, learned,
 from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REJECTED_NODE_KWH, REWARD, BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
+from cerebrum.learn.generated import Generated
 from cerebrum.learn.rewards import NAMES
-from cerebrum.learn.sources import Generated
 from cerebrum.model.errors import ConfigError
 from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import BIDS, Bidder, award
