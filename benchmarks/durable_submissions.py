@@ -39,7 +39,9 @@ class Server:
     url: str
 
     @classmethod
-    def start(cls, folder: Path, name: str, *arguments: str, port: int = 0) -> Server:
+    def start(
+        cls, folder: Path, name: str, *arguments: str, port: int = 0, patience_s: float = START_S
+    ) -> Server:
         log = folder / f"{name}-{time.monotonic_ns()}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -47,7 +49,7 @@ class Server:
                  "--port", str(port), "--log-format", "json"],
                 cwd=folder, stdout=output, stderr=output,
             )  # fmt: skip
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline and process.poll() is None:
             found = re.search(r'"url": "([^"]+)"', log.read_text())
             if found:
