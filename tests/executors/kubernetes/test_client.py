@@ -270,6 +270,24 @@ def test_a_watch_gives_whole_lines_and_drops_half_a_line() -> None:
     asyncio.run(story())
 
 
+def test_a_watch_says_that_it_is_answered_before_anything_happens() -> None:
+    """Of a kind that never changes nothing else is heard: it is the sign of life."""
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(60)
+        return response
+
+    async def story() -> None:
+        async with answering(silent) as url, Client(Access(url)) as client:
+            watch = client.watch_batches("/w", resource_version="7", timeout_s=5)
+            async with aclosing(watch):
+                assert await asyncio.wait_for(anext(watch), 5) == ()
+
+    asyncio.run(story())
+
+
 def test_a_watch_asks_for_bookmarks_from_its_version_on() -> None:
     script = Script("")
 
