@@ -30,7 +30,8 @@ class Counters:
 
     `attempts` decisions about a pod, `unschedulable` those without a node; `binds`, `conflicts`
     (409), `elsewhere` (bound by somebody else), `gone`, `refused` outcomes of bind requests;
-    `decision_s` time the policy took, `bind_s` from decision to the API server's answer,
+    `decision_s` time the policy took, `decision_cpu_s` without what
+    other processes and threads took meanwhile, `bind_s` from decision to the API server's answer,
     `waited_s` from when we first saw a pod to its bind. Gauges, as of `PodScheduler.counted`:
     `queued`, `aside`, `assumed`, `nominated`, `nodes`, `pods`, `events_dropped`,
     `reports_waiting`, `stale_s` age of the oldest informer.
@@ -48,6 +49,7 @@ class Counters:
     policy_errors: int = 0
     unreadable: int = 0
     decision_s: Histogram = field(default_factory=Histogram)
+    decision_cpu_s: Histogram = field(default_factory=Histogram)
     bind_s: Histogram = field(default_factory=Histogram)
     waited_s: Histogram = field(default_factory=Histogram)
     queued: int = 0

@@ -14,7 +14,7 @@ import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Protocol
 
 import structlog
@@ -119,8 +119,9 @@ class Loop:
         return True
 
     def _step(self) -> bool:
-        start_s = perf_counter()
+        start_s, start_cpu_s = perf_counter(), thread_time()
         decision = self.mirror.recorded.decide()
+        self.counters.decision_cpu_s.add(thread_time() - start_cpu_s)
         self.counters.decision_s.add(perf_counter() - start_s)
         if not decision:
             return False

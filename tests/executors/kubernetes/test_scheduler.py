@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -183,6 +184,27 @@ def test_a_server_that_will_not_bind_is_asked_again_later() -> None:
             assert api.condition("a")["reason"] == "SchedulerError"
             await until(lambda: api.where()["default/a"])
             await until(lambda: scheduler.counters.binds == 1)
+
+    play(story)
+
+
+def test_what_a_decision_waits_for_is_told_apart_from_what_it_costs() -> None:
+    async def story(api: FakeApi) -> None:
+        api.node("n1")
+        async with scheduling(api) as scheduler:
+            recorded, decide = scheduler.mirror.recorded, scheduler.mirror.recorded.decide
+
+            def held_up() -> Any:
+                time.sleep(0.2)  # as by a busy machine
+                return decide()
+
+            recorded.decide = held_up  # type: ignore[method-assign]
+            api.pod("a")
+            await until(lambda: api.where()["default/a"])
+            counters = scheduler.counters
+            assert counters.decision_s.count == counters.decision_cpu_s.count
+            assert counters.decision_s.sum_s >= 0.2
+            assert counters.decision_cpu_s.sum_s <= counters.decision_s.sum_s - 0.15
 
     play(story)
 
