@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks._extended import wait_ready
+from benchmarks._extended import READY_S, wait_ready
 from benchmarks._harness import Benchmark, CannotRun, Measured, progress
 from benchmarks.durable_submissions import Server
 from tests.kubernetes import build
@@ -29,7 +29,7 @@ def start(plane: ControlPlane, folder: Path) -> tuple[Server, float]:
     began_s = time.monotonic()
     agent = Server.start(
         folder, "lca", "lca", "--cluster-id", "read", "--gcc-url", "", "--executor", "kubernetes",
-        "--kubeconfig", str(plane.kubeconfig), "--kube-qps", "1000", patience_s=LIMIT_S,
+        "--kubeconfig", str(plane.kubeconfig), "--kube-qps", "1000", patience_s=READY_S,
     )  # fmt: skip
     try:
         wait_ready(agent.url)
