@@ -8,42 +8,17 @@ weights, nowhere more than 0.1 below it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._harness import Benchmark, Measured, console, need_data, progress
-from cerebrum.engine.incremental import Incremental
-from cerebrum.learn.filling import LOADS, Filling
-from cerebrum.policies import get_policy
+from cerebrum.learn.filling import LOADS
+from cerebrum.learn.openb_evaluation import SEEDS, TRACES, gains
 from cerebrum.policies.learned.artefact import find, read
-from cerebrum.policies.learned.node_scorer import make
-from cerebrum.traces import read as read_trace
 
 MODEL = "openb-scorer"
-TRACES = ("default", "gpuspec10", "gpushare40", "cpu050", "multigpu20")
-SEEDS = tuple(range(42, 52))
 SHOWN = (80, 90, 95, 100, 110, 120, 130)
 WANTED, DEFAULT_LOSS, OTHER_LOSS = 0.6, 0.05, 0.1
-
-
-def gains(
-    trace: str, seeds: Sequence[int] = SEEDS, model: str = "openb-scorer"
-) -> NDArray[np.float64]:
-    """float64[loads]: mean over the seeds of GPU allocation less FGD's, in % of all GPUs."""
-    learned = make(read(find(model)), queue="reject")
-    found: list[NDArray[np.float64]] = []
-    for seed in seeds:
-        scenario = read_trace(
-            need_data("openb"), pods=trace, arrivals="fgd", seed=seed, oversized="keep"
-        )
-        assert scenario.report is not None
-        fgd = get_policy(f"fgd-original:{scenario.report.kept}", queue="reject")
-        assert isinstance(fgd, Incremental)
-        filling = Filling(scenario)
-        found.append(filling.run(learned) - filling.run(fgd))
-    return np.mean(found, axis=0)
 
 
 def margins(by_trace: dict[str, NDArray[np.float64]]) -> dict[str, float]:
@@ -60,10 +35,10 @@ def margins(by_trace: dict[str, NDArray[np.float64]]) -> dict[str, float]:
 
 
 def run() -> Measured:
-    by_trace: dict[str, NDArray[np.float64]] = {}
+    model, by_trace = read(find(MODEL)), dict[str, NDArray[np.float64]]()
     for trace in TRACES:
         progress(f"{trace}: {len(SEEDS)} seeds, FGD and openb-scorer")
-        by_trace[trace] = gains(trace)
+        by_trace[trace] = gains(model, need_data("openb"), trace)
         shown = {load: round(float(by_trace[trace][LOADS.index(load)]), 2) for load in SHOWN}
         console.print(f"{trace}: {shown}, lowest {by_trace[trace].min():.3f}")
     peer = {

@@ -112,6 +112,14 @@ def train(settings: Settings) -> Artefact:
     )
 
 
+def evaluate_artefact(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:
+    """The held-out episodes anew. Raises `NotFound` without openb in `settings.data`."""
+    if settings.data is None:
+        raise NotFound("evaluated on the openb traces: give their folder with --data")
+    held_out = replace(training_source(settings.data), variants=2**31)
+    return _rows(rate(held_out, {"qmix": Bidder(artefact.weights)}))
+
+
 class _Best:
     """The weights that cost least on `CHOSEN_ON` so far: bids go up and down to the end of a run,
     as each node's best bid depends on those of the others."""
