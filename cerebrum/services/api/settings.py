@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings
 
 from cerebrum.model.errors import InputError
 from cerebrum.policies.learned.ladder import parse_target
@@ -16,7 +15,7 @@ from cerebrum.services.rollouts import RolloutSettings
 __all__ = ["GccSettings", "LcaSettings", "RolloutOptions", "ServerSettings", "load"]
 
 
-class RolloutOptions(BaseSettings):
+class RolloutOptions(ServerSettings):
     """A candidate beside the policy (see `services.rollouts`): empty for none. `rollout` is the
     mode it begins in; once a mode is stored, that one holds."""
 
@@ -42,7 +41,7 @@ class RolloutOptions(BaseSettings):
         )
 
 
-class GccSettings(ServerSettings, RolloutOptions):
+class GccSettings(RolloutOptions):
     """The controller. `amqp_url` turns on the message bus; `decomposition` and `assignment` are
     what workflows get that name none; `name` tells replicas apart (default: host and process);
     `tokens_file` brings tokens from a mounted secret (see `token_file`)."""
@@ -64,7 +63,7 @@ class GccSettings(ServerSettings, RolloutOptions):
     amqp_exchange: Annotated[str, Field(min_length=1, max_length=200)] = "cerebrum"
 
 
-class LcaSettings(ServerSettings, RolloutOptions):
+class LcaSettings(RolloutOptions):
     """The agent. `gcc_url` one address or several (replicas), with commas between them.
 
     `nodes` are kinds such as `2x4000m,8Gi`, or `nodes_file` names a file that `cerebrum traces`

@@ -1,0 +1,21 @@
+"""What is not on the command line comes from the environment: tokens above all."""
+
+from __future__ import annotations
+
+import pytest
+
+from cerebrum.services.api.settings import GccSettings, LcaSettings, load
+
+
+def test_an_agents_token_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it an agent on loopback answers everybody."""
+    monkeypatch.setenv("CEREBRUM_API_TOKEN", "secret")
+    assert load(LcaSettings, cluster_id="c").api_token.get_secret_value() == "secret"
+
+
+def test_only_names_with_our_prefix_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEREBRUM_DATABASE", "sqlite:///ours.db")
+    monkeypatch.setenv("DATABASE", "sqlite:///theirs.db")
+    monkeypatch.setenv("NAME", "theirs")
+    settings = load(GccSettings)
+    assert (settings.database, settings.name) == ("sqlite:///ours.db", "")
