@@ -35,7 +35,8 @@ def configure_logs(format: LogFormat = "auto", level: str = "info") -> None:
     structlog.configure(
         processors=[*before, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up each time: whoever swaps stderr and closes it must not end what only logs.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     _route_library_logs([*before, structlog.stdlib.add_logger_name], last, number)
