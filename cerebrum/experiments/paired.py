@@ -1,9 +1,7 @@
 """Is one policy better than another? Differences on the same seeds, with bootstrap intervals.
 
 Both policies meet the same scenarios, so what makes one seed harder than another cancels out. The
-interval holds the middle 95 % of the mean difference over resamples of the seeds (Efron's
-percentile bootstrap; Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13): no
-normal distribution is assumed, and it is deterministic.
+interval holds the middle 95 % of the mean difference over resamples of the seeds.
 """
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.model.errors import ConfigError, UnknownName
+from cerebrum.model.bootstrap import interval
+from cerebrum.model.errors import UnknownName
 
-RESAMPLES = 10_000
 _HIGHER_WINS = ("allocation", "utilisation", "started", "succeeded", "reward")
 """Parts of the names of metrics of which more is better; of all others less is."""
 
@@ -48,21 +46,6 @@ class Comparison:
     def record(self) -> dict[str, Any]:
         """The comparison as a flat row."""
         return asdict(self)
-
-
-def interval(differences: NDArray[np.float64], resamples: int = RESAMPLES) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean of float64[n], n >= 2.
-
-    Raises `ConfigError` for fewer than two pairs, or for what is not finite.
-    """
-    if len(differences) < 2:
-        raise ConfigError(f"expected at least 2 seeds to compare, got {len(differences)}")
-    if not np.isfinite(differences).all():
-        raise ConfigError("expected finite differences: a metric has no value for some seed")
-    rng = np.random.default_rng(len(differences))
-    drawn = rng.integers(0, len(differences), (resamples, len(differences)))
-    low, high = np.quantile(differences[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def paired(

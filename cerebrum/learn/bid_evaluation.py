@@ -20,6 +20,7 @@ from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
 from cerebrum.learn.rewards import NAMES
 from cerebrum.learn.sources import Source
+from cerebrum.model.bootstrap import interval
 from cerebrum.policies.allocation import least_allocated, most_allocated
 from cerebrum.policies.best_fit import best_fit
 from cerebrum.policies.fgd import fgd
@@ -139,13 +140,10 @@ class Difference:
         return self.high < 0
 
 
-def compare(ours: NDArray[np.float64], other: NDArray[np.float64], seed: int = 0) -> Difference:
+def compare(ours: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
     """Ours less the other, pair by pair, relative to the mean of the other, in percent."""
     relative = 100.0 * (ours - other) / other.mean()
-    rng = np.random.default_rng(seed)
-    drawn = relative[rng.integers(len(relative), size=(10_000, len(relative)))].mean(1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Difference(float(relative.mean()), float(low), float(high))
+    return Difference(float(relative.mean()), *interval(relative))
 
 
 def table(outcomes: Mapping[str, Outcome], ours: str) -> str:

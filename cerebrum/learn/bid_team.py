@@ -45,14 +45,13 @@ def cost_kwh(terms: NDArray[np.float64], nodes: NDArray[np.int64]) -> NDArray[np
     return -terms[..., _POWER] - REJECTED_NODE_KWH * nodes * terms[..., _REJECTED]
 
 
-class BidTeam:
-    """`Clusters` as a `Team` of bidders; a team's reward is less its cost, times `scale`."""
+class Bidders:
+    """`Clusters` as a `Team` of bidders (see `replay`); who inherits says what a step is worth."""
 
     actions = BIDS
 
-    def __init__(self, clusters: Clusters, shaping: Shaping, scale: float = 10.0) -> None:
-        self.clusters, self.shaping, self.scale = clusters, shaping, scale
-        self._envs = np.arange(clusters.envs)
+    def __init__(self, clusters: Clusters) -> None:
+        self.clusters = clusters
 
     @property
     def observation(self) -> NDArray[np.float32]:
@@ -72,6 +71,15 @@ class BidTeam:
     def reset(self, seeds: NDArray[np.int64]) -> None:
         """New episodes."""
         self.clusters.reset(seeds)
+
+
+class BidTeam(Bidders):
+    """A team that pays for energy and rejected work; its reward is less the cost, x `scale`."""
+
+    def __init__(self, clusters: Clusters, shaping: Shaping, scale: float = 10.0) -> None:
+        super().__init__(clusters)
+        self.shaping, self.scale = shaping, scale
+        self._envs = np.arange(clusters.envs)
 
     def step(self, actions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Award every task to its highest bidder."""

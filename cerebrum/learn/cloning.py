@@ -8,7 +8,6 @@ is its tie rule, which the engine applies by itself.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cerebrum.executors.simulated import Simulation
-from cerebrum.learn import checkpoints, torch_state
+from cerebrum.learn import checkpoints, curve, torch_state
 from cerebrum.learn.placements import N, Placements, placements
 from cerebrum.learn.scorer_network import ScorerNetwork
 from cerebrum.model.decisions import Bind
@@ -142,7 +141,7 @@ class Cloner:
             line = {"loss": self._run_epoch(), "agreement": agreement(self.network, self.lessons)}
             self.epoch += 1
             if log is not None:
-                _append(log, {"epoch": self.epoch, **line}, fresh=self.epoch == 1)
+                curve.append(log, {"epoch": self.epoch, **line})
             if checkpoint is not None:
                 self.save(checkpoint)
             progress(self.epoch, self.settings.epochs, line)
@@ -189,11 +188,3 @@ def agreement(network: ScorerNetwork, given: Lessons) -> float:
     with torch.inference_mode():
         best = logits_of(network, given, np.arange(len(given))).argmax(-1).numpy()
     return float((best == given.chosen).mean())
-
-
-def _append(path: Path, line: dict[str, float], fresh: bool) -> None:
-    with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(line)
-        writer.writerow([f"{value:.6g}" for value in line.values()])

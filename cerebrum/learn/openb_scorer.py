@@ -8,7 +8,6 @@ seeds 1000 up; the published seeds 42 to 51 are not looked at.
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.learn import checkpoints
+from cerebrum.learn import checkpoints, curve
 from cerebrum.learn.evolve import Strategy
 from cerebrum.learn.filling import LOADS
 from cerebrum.learn.packing import demand, price_list
@@ -141,11 +140,11 @@ def train(settings: Settings) -> Artefact:
     steps = settings.steps(GENERATIONS)
     with Trials(folder, arrivals, prices, 0, settings.jobs) as trials:
         if search.strategy.generation == 0:
-            _log(settings.out / CURVE, _line(search) | _validate(search, trials))
+            curve.append(settings.out / CURVE, _line(search) | _validate(search, trials))
         while search.strategy.generation < steps:
             line = _generation(search, trials, steps)
             search.save(checkpoint)
-            _log(settings.out / CURVE, line)
+            curve.append(settings.out / CURVE, line)
             settings.progress(search.strategy.generation, steps, line)
         evaluation = _evaluation(trials, search.best)
     return _artefact(settings, search, prices, evaluation, folder)
@@ -203,15 +202,6 @@ def _validate(search: Search, trials: Trials) -> dict[str, float]:
         "at_130": float(curve[LOADS.index(130)]), "lowest_80_to_99": float(curve[_EARLY].min()),
         "others": float(others.min()),
     }  # fmt: skip
-
-
-def _log(path: Path, line: dict[str, float]) -> None:
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(line)
-        writer.writerow(["" if value != value else f"{value:.6g}" for value in line.values()])
 
 
 def _evaluation(trials: Trials, weights: Vector) -> tuple[EvaluationRow, ...]:

@@ -9,7 +9,6 @@ resumed is the same, bit by bit.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from cerebrum.learn import checkpoints, torch_state
+from cerebrum.learn import checkpoints, curve, torch_state
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.node_encoder import FGD_SCALE, WIDTH
 from cerebrum.learn.scorer_network import ScorerNetwork
@@ -108,7 +107,8 @@ class PpoTrainer:
         while self.round < self.settings.rounds:
             line = self.run_round()
             if log is not None:
-                _append(log, {"round": float(self.round), **line}, fresh=self.round == 1)
+                whole = {"round": float(self.round), **line}
+                curve.append(log, {name: whole[name] for name in LOGGED})
             if checkpoint is not None:
                 self.save(checkpoint)
             progress(self.round, self.settings.rounds, line)
@@ -234,11 +234,3 @@ def advantages(rollout: Rollout, last: Tensor, settings: PpoSettings) -> Tensor:
 
 def _at(log_p: Tensor, action: Tensor) -> Tensor:
     return log_p.gather(-1, action[..., None])[..., 0]
-
-
-def _append(path: Path, line: dict[str, float], fresh: bool) -> None:
-    with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(LOGGED)
-        writer.writerow([f"{line[name]:.6g}" for name in LOGGED])

@@ -10,7 +10,6 @@ then all there is, and a resumed run is the same as one that was never interrupt
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cerebrum.learn import curve
 from cerebrum.learn.checkpoints import load, save
 from cerebrum.learn.mixing import AgentNetwork, Method, make_mixer
 from cerebrum.learn.replay import Batch, Replay, Team
@@ -166,7 +166,8 @@ class TeamTrainer:
             figures["steps"] = self.round * self.settings.round_steps * len(self.team.mask)
             figures["seconds"] = time.perf_counter() - began
             if log is not None:
-                _append(log, {"round": self.round, **figures}, fresh=self.round == 1)
+                line = {"round": self.round, **figures}
+                curve.append(log, {name: line[name] for name in LOGGED})
             progress(self.round, self.settings.rounds, figures)
             due = self.round % checkpoint_every == 0 or self.round == self.settings.rounds
             if checkpoint is not None and due and self.round > first:
@@ -269,12 +270,3 @@ def _between(ends: tuple[float, float], share: float) -> float:
 def _plain(settings: TeamSettings) -> Any:
     """As they come back from JSON."""
     return json.loads(json.dumps(asdict(settings)))
-
-
-def _append(path: Path, figures: dict[str, float], fresh: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w" if fresh else "a", newline="") as file:
-        writer = csv.DictWriter(file, LOGGED)
-        if fresh:
-            writer.writeheader()
-        writer.writerow({name: f"{figures[name]:.6g}" for name in LOGGED})

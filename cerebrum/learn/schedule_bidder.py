@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.engine.compiled import kernel
+from cerebrum.learn.bid_team import Bidders
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
 from cerebrum.learn.generated import Generated
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
 from cerebrum.learn.recipes import CURVE, Settings
 from cerebrum.learn.rewards import NAMES
+from cerebrum.model.bootstrap import interval
 from cerebrum.policies.allocation import least_allocated, most_allocated
 from cerebrum.policies.best_fit import best_fit
 from cerebrum.policies.learned.artefact import (
@@ -35,7 +37,7 @@ from cerebrum.policies.learned.artefact import (
 )
 from cerebrum.policies.learned.availability import SCHEMA
 from cerebrum.policies.learned.availability_features import availability_features
-from cerebrum.policies.learned.bidder import BIDS, HIGHEST_BID, Bidder, award
+from cerebrum.policies.learned.bidder import HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 
 NAME = "schedule-bidder"
@@ -62,32 +64,8 @@ def clusters(envs: int, nodes: tuple[int, int], encoder: Encoder, seed: int = 0)
     )  # fmt: skip
 
 
-class BidTeam:
-    """`Clusters` as a team of bidders that loses what it rejects."""
-
-    actions = BIDS
-
-    def __init__(self, of: Clusters) -> None:
-        self.clusters = of
-
-    @property
-    def observation(self) -> NDArray[np.float32]:
-        """float32[E, N, F]."""
-        return self.clusters.observation
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """bool[E, N]."""
-        return self.clusters.mask
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """float32[E, S]."""
-        return self.clusters.state
-
-    def reset(self, seeds: NDArray[np.int64]) -> None:
-        """New episodes."""
-        self.clusters.reset(seeds)
+class Losing(Bidders):
+    """A team of bidders that loses what it rejects."""
 
     def step(self, actions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Award each task to the highest bidder; the reward is less the nodes' worth rejected."""
@@ -99,7 +77,7 @@ class BidTeam:
 
 def train(settings: Settings) -> Artefact:
     """The recipe."""
-    team = BidTeam(clusters(TEAMS, SIZES, Encoder(SCHEMA, availability_features)))
+    team = Losing(clusters(TEAMS, SIZES, Encoder(SCHEMA, availability_features)))
     rounds = settings.steps(ROUNDS)
     trainer = TeamTrainer(
         team,
@@ -117,7 +95,7 @@ def train(settings: Settings) -> Artefact:
     )
 
 
-def _statistics(team: BidTeam, trainer: TeamTrainer) -> Statistics:
+def _statistics(team: Losing, trainer: TeamTrainer) -> Statistics:
     """What nodes with room see while the trained bidder decides."""
     team.reset(np.arange(500, 500 + TEAMS))
     seen: list[NDArray[np.float32]] = []
@@ -199,8 +177,7 @@ def evaluation(bidder: Bidder, sizes: tuple[int, ...] = (8, 32, 100)) -> list[Ev
         for name, values in lost.items():
             if name != NAME:
                 less = lost[NAME] - values
-                draws = np.random.default_rng(0).integers(0, len(less), (10_000, len(less)))
-                low, high = np.percentile(less[draws].mean(1), [2.5, 97.5])
+                low, high = interval(less)
                 mean = less.mean()
                 rows.append(_row(scenario, name, PAIRED, mean, mean - low, high - mean))
     return rows

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cerebrum.experiments.paired import interval, paired
+from cerebrum.experiments.paired import paired
+from cerebrum.model.bootstrap import interval
 from cerebrum.model.errors import ConfigError, UnknownName
 
 
