@@ -95,6 +95,10 @@ def lca(
             help="Kubernetes: answer its questions (not binds) without a token.",
         ),
     ] = None,
+    auction_bidder: Annotated[
+        str | None,
+        typer.Option(help="Model that bids for parts of workflows, as learned:NAME-or-file."),
+    ] = None,
     bidder: Annotated[
         str | None, typer.Option(help="Model that answers /schedule: a name or a file; '': none.")
     ] = None,
@@ -125,7 +129,7 @@ def lca(
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,
         extender=extender, extender_open=extender_open, extender_shortlist=extender_shortlist,
-        bidder=bidder,
+        bidder=bidder, auction_bidder=auction_bidder,
         kube_qps=kube_qps, zone=zone, forecaster=forecaster, url=url, ca=ca,
         tls_cert=tls_cert, tls_key=tls_key,
         log_format=log_format, log_level=log_level,

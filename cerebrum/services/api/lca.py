@@ -157,7 +157,7 @@ def _agent_settings(settings: LcaSettings, nodes: tuple[Node, ...], url: str) ->
     return AgentSettings(
         cluster=settings.cluster_id, nodes=nodes, zone=settings.zone, url=url,
         version=__version__, boot_id=_boot_id(), policy=settings.policy,
-        candidate=settings.candidate,
+        candidate=settings.candidate, bidder=settings.auction_bidder,
         forecaster="" if settings.forecaster == "none" else settings.forecaster,
     )  # fmt: skip
 

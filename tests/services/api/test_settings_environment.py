@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cerebrum.services.api import lca
 from cerebrum.services.api.settings import GccSettings, LcaSettings, load
 
 
@@ -19,3 +20,9 @@ def test_only_names_with_our_prefix_are_read(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NAME", "theirs")
     settings = load(GccSettings)
     assert (settings.database, settings.name) == ("sqlite:///ours.db", "")
+
+
+def test_what_bids_in_auctions_reaches_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEREBRUM_AUCTION_BIDDER", "learned:mine")
+    settings = load(LcaSettings, cluster_id="east")
+    assert lca._agent_settings(settings, (), "").bidder == "learned:mine"
