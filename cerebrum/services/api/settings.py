@@ -78,8 +78,8 @@ class LcaSettings(RolloutOptions):
     `extender` answers the stock scheduler's questions, `extender_open` to callers without a token
     too (binds excepted); `extender_shortlist` is how many nodes its filter leaves (0: all).
 
-    `auction_bidder`, such as `learned:qmix-bidder`, is what this agent's bids for parts of workflows
-    are made by (empty: by when it expects to be done); all agents of a federation need the same.
+    `auction_bidder`, such as `learned:qmix-bidder`, makes this agent's bids for parts of workflows
+    (empty: by when it expects to be done); all agents of a federation need the same.
     `bidder`, a model's name or file, answers `/schedule` (empty: nothing does). `/score` is
     answered by `policy`, where that scores nodes.
     """
