@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from cerebrum.executors.kubernetes._runs_template import Template, read_template
 from cerebrum.executors.kubernetes.access import Access
 from cerebrum.executors.kubernetes.client import Client
 from cerebrum.executors.kubernetes.feeds import Feeds
-from cerebrum.executors.kubernetes.informer import Change, Informer
+from cerebrum.executors.kubernetes.informer import Change, Informer, Source
 from cerebrum.model.errors import CerebrumError, NotFound
 from cerebrum.model.runs import Launch, RunPhase, RunStatus
 
@@ -58,7 +58,8 @@ class KubernetesRuns:
     forgotten runs stay for their logs: `keep_ended_s`, but at most `keep_ended` of them. `access`
     is `load_access(...)`; `qps`, `burst` bound the requests a second. With `inventory`, nodes and
     bound pods (`all_pods`: all) are followed too, by `feeds`, to which others may listen as well;
-    a run whose node has been no more for `node_gone_s` has failed.
+    a run whose node has been no more for `node_gone_s` has failed. `around` puts something
+    between the feeds and the client: points to die at, in tests.
     """
 
     name = "kubernetes"
@@ -76,6 +77,7 @@ class KubernetesRuns:
         inventory: bool = True,
         all_pods: bool = False,
         node_gone_s: float = 40.0,
+        around: Callable[[Client], Source] = lambda client: client,
     ) -> None:
         self.settings = settings
         self._start_timeout_s = start_timeout_s
@@ -87,7 +89,7 @@ class KubernetesRuns:
             query={"labelSelector": at.selector(settings.cluster)},
             rng=np.random.default_rng(),
         )  # fmt: skip
-        self.feeds = Feeds(self._client, np.random.default_rng(), all_pods=all_pods)
+        self.feeds = Feeds(around(self._client), np.random.default_rng(), all_pods=all_pods)
         self.inventory = (
             ClusterInventory(self.feeds, settings.cluster, settings.template) if inventory else None
         )

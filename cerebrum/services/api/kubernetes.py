@@ -287,6 +287,7 @@ def _executor(settings: LcaSettings, access: Access) -> KubernetesRuns:
         qps=settings.kube_qps,
         burst=int(2 * settings.kube_qps),
         all_pods=_schedules(settings),
+        around=client_with_crash_points,
     )  # fmt: skip
 
 
