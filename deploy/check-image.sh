@@ -43,6 +43,7 @@ confined() {
 
 without_engine() {
     work=$(mktemp -d)
+    chmod 755 "$work" # access(2) asks with no more rights than the user has, whatever is lent to read
     trap 'rm -rf "$work"' EXIT
     target=${1:-$work/cerebrum}
     [ -x "$target/bin/cerebrum" ] || sh deploy/install.sh "$target"
