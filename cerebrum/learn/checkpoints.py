@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
 
-from cerebrum.model.errors import InputError
+from cerebrum.model.errors import ConfigError, InputError
 
 
 def save(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
@@ -36,3 +37,11 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as problem:
         raise InputError(f"expected a checkpoint of training: {problem}").at(str(path)) from problem
+
+
+def load_of(path: Path, settings: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """`load`, where the fact `settings` is that of a dataclass. Raises `ConfigError` otherwise."""
+    arrays, facts = load(path)
+    if facts["settings"] != json.loads(json.dumps(asdict(settings))):
+        raise ConfigError("the checkpoint is of a run with other settings").at(str(path))
+    return arrays, facts

@@ -18,7 +18,7 @@ from cerebrum.learn import _advance as kernels
 from cerebrum.learn._episode import Episode
 from cerebrum.learn._pool import Key, Pool
 from cerebrum.learn.encoders import Encoder, get_encoder
-from cerebrum.learn.rewards import DEFAULT, NAMES, TERMS, Reward
+from cerebrum.learn.rewards import DEFAULT, TERMS, Reward
 from cerebrum.learn.sources import Source
 from cerebrum.model.errors import ConfigError, InfeasibleDecision, InputError
 
@@ -265,8 +265,3 @@ class Clusters:
 def _handles(envs: int) -> Any:
     """One handle a cluster: addresses, or the tables themselves where Numba is switched off."""
     return np.zeros(envs, np.int64) if JIT else [None] * envs
-
-
-def term(name: str) -> int:
-    """The place of a reward term in `Clusters.terms`."""
-    return NAMES.index(name)

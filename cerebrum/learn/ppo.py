@@ -213,9 +213,7 @@ class PpoTrainer:
 
     def resume(self, path: Path) -> None:
         """Go on from `save`. Raises `ConfigError` if that run had other settings."""
-        arrays, facts = checkpoints.load(path)
-        if facts["settings"] != asdict(self.settings):
-            raise ConfigError("the checkpoint is of a run with other settings").at(str(path))
+        arrays, facts = checkpoints.load_of(path, self.settings)
         torch_state.put_back(arrays, self._modules, self._optimiser)
         self._rng.bit_generator.state, self.round = facts["random"], facts["round"]
 

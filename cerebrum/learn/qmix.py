@@ -10,7 +10,6 @@ then all there is, and a resumed run is the same as one that was never interrupt
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cerebrum.learn import curve
-from cerebrum.learn.checkpoints import load, save
+from cerebrum.learn import checkpoints, curve, torch_state
 from cerebrum.learn.mixing import AgentNetwork, Method, make_mixer
 from cerebrum.learn.replay import Batch, Replay, Team
 from cerebrum.model.errors import ConfigError
@@ -91,8 +89,9 @@ class TeamTrainer:
             self.mixer = make_mixer(settings.method, features, states)
         self.target_agent = AgentNetwork(features, team.actions, settings.hidden)
         self.target_mixer = make_mixer(settings.method, features, states)
-        self._modules = (self.agent, self.mixer, self.target_agent, self.target_mixer)
-        for module in self._modules:
+        modules = (self.agent, self.mixer, self.target_agent, self.target_mixer)
+        self._modules = {f"module{number}": module for number, module in enumerate(modules)}
+        for module in modules:
             module.to(self.device)
         self._copy_targets()
         self._learned = [*self.agent.parameters(), *self.mixer.parameters()]
@@ -176,36 +175,18 @@ class TeamTrainer:
     def save(self, path: Path) -> None:
         """Everything a resumed run needs, between two rounds."""
         arrays = {f"replay.{name}": array for name, array in self.replay.arrays.items()}
-        for number, module in enumerate(self._modules):
-            for name, tensor in module.state_dict().items():
-                arrays[f"module{number}.{name}"] = tensor.cpu().numpy()
-        for number, slot in self._optimiser.state_dict()["state"].items():
-            for name, tensor in slot.items():
-                arrays[f"adam.{number}.{name}"] = tensor.cpu().numpy()
+        arrays |= torch_state.arrays_of(self._modules, self._optimiser)
         facts = {
             "settings": asdict(self.settings), "round": self.round,
             "gradient_steps": self.gradient_steps, "written": self.replay.written,
             "random": self._rng.bit_generator.state,
         }  # fmt: skip
-        save(path, arrays, facts)
+        checkpoints.save(path, arrays, facts)
 
     def resume(self, path: Path) -> None:
         """Go on from `save`. Raises `ConfigError` if that run had other settings."""
-        arrays, facts = load(path)
-        if facts["settings"] != _plain(self.settings):
-            raise ConfigError("the checkpoint is of a run with other settings").at(str(path))
-        for number, module in enumerate(self._modules):
-            prefix = f"module{number}."
-            module.load_state_dict(
-                {n: torch.from_numpy(arrays[prefix + n].copy()) for n in module.state_dict()}
-            )
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, array in arrays.items():
-            if key.startswith("adam."):
-                _, number, name = key.split(".", 2)
-                state.setdefault(int(number), {})[name] = torch.from_numpy(array.copy())
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        arrays, facts = checkpoints.load_of(path, self.settings)
+        torch_state.put_back(arrays, self._modules, self._optimiser)
         for name, array in self.replay.arrays.items():
             array[...] = arrays[f"replay.{name}"]
         self.replay.written, self.round = facts["written"], facts["round"]
@@ -265,8 +246,3 @@ class TeamTrainer:
 
 def _between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * min(1.0, share)
-
-
-def _plain(settings: TeamSettings) -> Any:
-    """As they come back from JSON."""
-    return json.loads(json.dumps(asdict(settings)))

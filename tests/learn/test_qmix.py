@@ -41,7 +41,7 @@ class Crowd:
 
 
 def _everything(trainer):
-    modules = [module.state_dict() for module in trainer._modules]
+    modules = [module.state_dict() for module in trainer._modules.values()]
     return [t.numpy().copy() for state in modules for t in state.values()]
 
 
