@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def require() -> Callable[[bool, str], None]:
     """`require(available, reason)`: for what a `needs` marker cannot name."""
     return _require
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Callable[[str], str]:
+    """`look(url)`: the page's DOM as a real browser makes it, without a word on its console."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    _require(browser is not None, "no chromium is on PATH")
+
+    def see(url: str) -> str:
+        command = [
+            str(browser), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+            "--virtual-time-budget=5000", "--dump-dom", url,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0
+        assert "CONSOLE" not in done.stderr, done.stderr
+        return done.stdout
+
+    return see
 
 
 @pytest.fixture(scope="session")

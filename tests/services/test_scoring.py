@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +19,7 @@ from cerebrum.policies import get_policy
 from cerebrum.services.api.models import OneToken, models_app
 from cerebrum.services.scoring import Scoring, scaled
 from cerebrum.traces import read
+from tests.services.serving import served
 
 Object = dict[str, Any]
 
@@ -142,27 +139,12 @@ def test_a_policy_that_scores_no_nodes_is_refused() -> None:
         Scoring(get_policy("sjf"))
 
 
-@contextmanager
-def served(scoring: Scoring) -> Iterator[str]:
-    """A server in a thread, on a free port."""
-    app = models_app(OneToken(""), None, scoring)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none"))
-    running = threading.Thread(target=server.run, daemon=True)
-    running.start()
-    try:
-        while not server.started:
-            assert running.is_alive()
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        running.join()
-
-
 def test_a_simulation_asks_a_service_and_places_as_that_would() -> None:
     """Best fit over HTTP, in steps of a hundredth: on nodes this few it decides as best fit."""
     scenario = read("openb-like:nodes=6,tasks=40")
     typical = scenario.typical or typical_classes(scenario.tasks)
-    with served(Scoring(get_policy("best-fit"), typical)) as url:
+    service = models_app(OneToken(""), None, Scoring(get_policy("best-fit"), typical))
+    with served(service) as url:
         remote = simulate(scenario, f"score-service:{url}", 42)
     local = simulate(scenario, "best-fit:ties=name", 42)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from cerebrum import __version__
 from cerebrum.services.api import views
@@ -18,11 +17,9 @@ router = APIRouter(tags=["service"])
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-_ASSETS = {
-    "docs.html": "text/html; charset=utf-8",
-    "docs.js": "text/javascript; charset=utf-8",
-    "docs.css": "text/css; charset=utf-8",
-}
+_OURS = files("cerebrum.services.api") / "static"
+_ASSETS = {"docs.js": _OURS, "swagger-ui-bundle.js": None, "swagger-ui.css": None}
+"""Which folder each is in; None: that of the package that carries Swagger UI."""
 
 
 @router.get("/api/v1/version")
@@ -45,31 +42,20 @@ def metrics_text(request: Request) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def docs() -> Response:
-    """The API's documentation, from /openapi.json. Nothing of it comes from elsewhere."""
-    return await run_in_threadpool(_asset, "docs.html")
+    """Swagger UI on /openapi.json. Nothing of it comes from elsewhere."""
+    return await docs_page("")
 
 
 async def docs_page(tag: str) -> Response:
-    """The documentation of the operations with that tag alone."""
-    page = (await run_in_threadpool(_read, "docs.html")).decode()
-    return Response(
-        page.replace('<main id="operations">', f'<main id="operations" data-tag="{tag}">'),
-        media_type=_ASSETS["docs.html"],
-    )
+    """The same with the operations of one tag opened, and the others filtered out."""
+    page = (await run_in_threadpool((_OURS / "docs.html").read_bytes)).decode()
+    return HTMLResponse(page.replace('data-tag=""', f'data-tag="{tag}"'))
 
 
 @router.get("/docs/{name}", include_in_schema=False)
 async def docs_asset(name: str) -> Response:
-    """Its script and its style."""
+    """Its scripts and its style."""
     if name not in _ASSETS:
         return Response(status_code=404)
-    return await run_in_threadpool(_asset, name)
-
-
-@cache
-def _read(name: str) -> bytes:
-    return files("cerebrum.services.api").joinpath("static", name).read_bytes()
-
-
-def _asset(name: str) -> Response:
-    return Response(_read(name), media_type=_ASSETS[name])
+    folder = _ASSETS[name] or files("fastapi_offline") / "static"
+    return FileResponse(str(folder / name), headers={"cache-control": "max-age=3600"})

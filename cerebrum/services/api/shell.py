@@ -1,4 +1,4 @@
-"""What every server has around its routes: problems for errors, a limit on bodies, our own docs."""
+"""What every server has around its routes: problems for errors, a limit on bodies."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from cerebrum.policies.learned.auction import Auction
 from cerebrum.services.api.models import OneToken, models_app
 from cerebrum.services.scoring import Scoring
 from tests.policies.learned import bidders
+from tests.services.serving import served
 
 README = {
     "cpu_request": 4.0,
@@ -182,7 +183,7 @@ def test_the_documentation_at_daro_needs_nothing_from_elsewhere() -> None:
         assert page.status_code == 200
         assert 'data-tag="bidding"' in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
-        assert "https://" not in page.text
+        assert "://" not in page.text
         spec = (await http.get("/openapi.json")).json()
         asked = spec["paths"]["/schedule"]["post"]
         body = asked["requestBody"]["content"]["application/json"]["schema"]
@@ -193,6 +194,21 @@ def test_the_documentation_at_daro_needs_nothing_from_elsewhere() -> None:
         assert set(asked["responses"]) >= {"200", "400", "401"}
 
     tell(story)
+
+
+@pytest.mark.slow
+def test_a_browser_shows_swagger_ui_at_daro_and_at_docs(look: Callable[[str], str]) -> None:
+    """A blocked script or style, a request to elsewhere: each would be on the console."""
+    with served(models_app(OneToken(""), Auction(bidders.always(5)))) as url:
+        bidding, everything = look(f"{url}/daro"), look(f"{url}/docs")
+
+    for page in (bidding, everything):
+        assert 'class="swagger-ui"' in page
+        assert 'data-path="/daro/schedule"' in page
+        assert "Authorize" in page
+    assert 'data-path="/healthz"' not in bidding
+    assert 'data-path="/healthz"' in everything
+    assert ">Execute<" in bidding
 
 
 def test_metrics_count_by_route() -> None:
