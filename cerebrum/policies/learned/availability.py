@@ -4,7 +4,7 @@ DARO's `/schedule` says cores and GB available on each node, not how large the n
 for it is trained on this and nothing else: a capacity that nobody told is not made up. NumPy only;
 `availability_features` is the same as a kernel, for training.
 
-A GB is 2^30 bytes. `x / (x + c)` tells 1 core from 4 as well as 32 from 128 and stays below 1.
+A GB is 2^30 bytes, which others call a GiB.
 """
 
 from __future__ import annotations
@@ -12,33 +12,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.policies.learned.schema import Feature, Schema
-
-CORES, GB = 16.0, 64.0
-"""Where x / (x + c) is one half."""
-
-
-def _share(name: str, meaning: str) -> Feature:
-    return Feature(name, "share", 1.0, meaning)
-
+from cerebrum.policies.learned.schema import Schema, share
+from cerebrum.policies.learned.sizes import CORES, GIB, Numbers, size
 
 SCHEMA = Schema(
     "availability",
     1,
     (
-        _share("cpu_available", "cores / (cores + 16) that are free"),
-        _share("memory_available", "GB / (GB + 64) that are free"),
-        _share("task_cpu", "cores / (cores + 16) the task asks for"),
-        _share("task_memory", "GB / (GB + 64) the task asks for"),
-        _share("cpu_taken", "what the task takes of the CPU that is free here, 0..1"),
-        _share("memory_taken", "what the task takes of the memory that is free here, 0..1"),
-        _share("cpu_left", "cores / (cores + 16) free afterwards"),
-        _share("memory_left", "GB / (GB + 64) free afterwards"),
-        _share("skew", "cpu_taken less memory_taken: what would be stranded"),
+        share("cpu_available", "cores / (cores + 16) that are free"),
+        share("memory_available", "GB / (GB + 64) that are free"),
+        share("task_cpu", "cores / (cores + 16) the task asks for"),
+        share("task_memory", "GB / (GB + 64) the task asks for"),
+        share("cpu_taken", "what the task takes of the CPU that is free here, 0..1"),
+        share("memory_taken", "what the task takes of the memory that is free here, 0..1"),
+        share("cpu_left", "cores / (cores + 16) free afterwards"),
+        share("memory_left", "GB / (GB + 64) free afterwards"),
+        share("skew", "cpu_taken less memory_taken: what would be stranded"),
     ),
 )
-
-Numbers = NDArray[np.float64]
 
 
 def observe(
@@ -50,21 +41,16 @@ def observe(
     """
     taken = _taken(cpu, cpu_free), _taken(memory, memory_free)
     columns = (
-        _size(cpu_free, CORES),
-        _size(memory_free, GB),
-        np.full_like(cpu_free, _size(np.float64(cpu), CORES)),
-        np.full_like(cpu_free, _size(np.float64(memory), GB)),
+        size(cpu_free, CORES),
+        size(memory_free, GIB),
+        np.full_like(cpu_free, size(np.float64(cpu), CORES)),
+        np.full_like(cpu_free, size(np.float64(memory), GIB)),
         *taken,
-        _size(cpu_free - cpu, CORES),
-        _size(memory_free - memory, GB),
+        size(cpu_free - cpu, CORES),
+        size(memory_free - memory, GIB),
         taken[0] - taken[1],
     )
     return np.stack(columns, -1).astype(np.float32)
-
-
-def _size(amount: Numbers | np.float64, half: float) -> Numbers:
-    there = np.maximum(amount, 0.0)
-    return np.asarray(there / (there + half))
 
 
 def _taken(asked: float, free: Numbers) -> Numbers:

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from cerebrum.engine.compiled import kernel
-from cerebrum.policies.learned.availability import CORES, GB, SCHEMA
+from cerebrum.policies.learned.availability import SCHEMA
+from cerebrum.policies.learned.bid_features import size
+from cerebrum.policies.learned.sizes import CORES, GIB
 
 __all__ = ["SCHEMA", "availability_features"]
 
-_CORE_MILLI, _GB_MIB = 1000.0, 1024.0
-
-
-@kernel
-def _size(amount, half):
-    return amount / (amount + half) if amount > 0 else 0.0
+_CORE_MILLI, _GIB_MIB = 1000.0, 1024.0
 
 
 @kernel
@@ -24,11 +21,11 @@ def _taken(asked, free):
 @kernel
 def availability_features(before, after, task, typical, out):
     """Write the observation into `out` (float32[len(SCHEMA)]); see `bid_features` for the rest."""
-    cpu, memory = task.cpu_milli / _CORE_MILLI, task.memory_mib / _GB_MIB
-    cpu_free, memory_free = before.cpu_free / _CORE_MILLI, before.memory_free / _GB_MIB
+    cpu, memory = task.cpu_milli / _CORE_MILLI, task.memory_mib / _GIB_MIB
+    cpu_free, memory_free = before.cpu_free / _CORE_MILLI, before.memory_free / _GIB_MIB
     cpu_taken, memory_taken = _taken(cpu, cpu_free), _taken(memory, memory_free)
-    out[0], out[1] = _size(cpu_free, CORES), _size(memory_free, GB)
-    out[2], out[3] = _size(cpu, CORES), _size(memory, GB)
+    out[0], out[1] = size(cpu_free, CORES), size(memory_free, GIB)
+    out[2], out[3] = size(cpu, CORES), size(memory, GIB)
     out[4], out[5] = cpu_taken, memory_taken
-    out[6], out[7] = _size(cpu_free - cpu, CORES), _size(memory_free - memory, GB)
+    out[6], out[7] = size(cpu_free - cpu, CORES), size(memory_free - memory, GIB)
     out[8] = cpu_taken - memory_taken

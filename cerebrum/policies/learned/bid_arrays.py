@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.policies.learned.bid_schema import CORES, GIB, SCHEMA
+from cerebrum.policies.learned.bid_schema import SCHEMA
+from cerebrum.policies.learned.sizes import CORES, GIB, Numbers, size
 
 __all__ = ["SCHEMA", "observe"]
-Numbers = NDArray[np.float64]
 _AT = {name: i for i, name in enumerate(SCHEMA.names)}
 
 
@@ -35,18 +35,18 @@ def observe(
     put("cpu_free", _part(cpu_free, cpu_capacity))
     put("memory_free", _part(memory_free, memory_capacity))
     put("slots_free", 1.0)
-    put("cpu_size", _size(cpu_capacity, CORES))
-    put("memory_size", _size(memory_capacity, GIB))
+    put("cpu_size", size(cpu_capacity, CORES))
+    put("memory_size", size(memory_capacity, GIB))
     put("speed", 1.0)
     put("idle", idle.astype(np.float64))
-    put("task_cpu", _size(np.float64(cpu), CORES))
-    put("task_memory", _size(np.float64(memory), GIB))
+    put("task_cpu", size(np.float64(cpu), CORES))
+    put("task_memory", size(np.float64(memory), GIB))
     put("cpu_taken", _part(np.float64(cpu), cpu_free))
     put("memory_taken", _part(np.float64(memory), memory_free))
     put("cpu_left", _part(cpu_left, cpu_capacity))
     put("memory_left", _part(memory_left, memory_capacity))
-    put("cpu_left_size", _size(cpu_left, CORES))
-    put("memory_left_size", _size(memory_left, GIB))
+    put("cpu_left_size", size(cpu_left, CORES))
+    put("memory_left_size", size(memory_left, GIB))
     put("cpu_over_memory", out[:, _AT["cpu_left"]] - out[:, _AT["memory_left"]])
     return (out / [feature.scale for feature in SCHEMA.features]).astype(np.float32)
 
@@ -55,8 +55,3 @@ def _part(amount: Numbers | np.float64, whole: Numbers) -> Numbers:
     there = np.where(whole > 0, whole, np.inf)
     with np.errstate(over="ignore"):
         return np.clip(amount / there, -1.0, 1.0)
-
-
-def _size(amount: Numbers | np.float64, half: float) -> Numbers:
-    there = np.maximum(amount, 0.0)
-    return np.asarray(there / (there + half))

@@ -12,11 +12,12 @@ import numpy as np
 
 from cerebrum.engine.compiled import kernel
 from cerebrum.engine.placement import fragmentation, power_w
-from cerebrum.policies.learned.bid_schema import CORES, GIB, SCHEMA
+from cerebrum.policies.learned.bid_schema import SCHEMA
+from cerebrum.policies.learned.sizes import CORES, GIB
 
 __all__ = ["SCHEMA", "bid_features"]
 
-_CORES, _GIB, _WHOLE = CORES, GIB, 1000
+_WHOLE = 1000
 _SCALES = np.array([feature.scale for feature in SCHEMA.features], np.float64)
 
 
@@ -27,7 +28,8 @@ def _part(amount, whole):
 
 
 @kernel
-def _size(amount, half):
+def size(amount, half):
+    """`sizes.size` of one amount."""
     return amount / (amount + half) if amount > 0 else 0.0
 
 
@@ -67,14 +69,14 @@ def bid_features(before, after, task, typical, out):
     out[3] = _part(before.slots_free, before.slots)
     out[4], out[5], out[6] = whole, partial, largest
     out[7] = before.fragmentation
-    out[8] = _size(before.cpu_milli / 1000.0, _CORES)
-    out[9] = _size(before.memory_mib / 1024.0, _GIB)
+    out[8] = size(before.cpu_milli / 1000.0, CORES)
+    out[9] = size(before.memory_mib / 1024.0, GIB)
     out[10] = before.gpu_count
     out[11] = before.gpu_full_w if before.gpu_count > 0 else 0.0
     out[12] = before.speed
     out[13] = 1.0 if before.slots_free >= before.slots else 0.0
-    out[14] = _size(task.cpu_milli / 1000.0, _CORES)
-    out[15] = _size(task.memory_mib / 1024.0, _GIB)
+    out[14] = size(task.cpu_milli / 1000.0, CORES)
+    out[15] = size(task.memory_mib / 1024.0, GIB)
     out[16] = asked / 1000.0
     out[17] = 1.0 if task.gpu_kind == 0 else 0.0
     out[18] = 1.0 if task.gpu_count > 0 and task.gpu_models != -1 else 0.0
@@ -82,8 +84,8 @@ def bid_features(before, after, task, typical, out):
     out[20] = _part(task.memory_mib, before.memory_free)
     out[21] = _part(asked, before.gpu_free_sum)
     out[22], out[23], out[24] = cpu_left, memory_left, gpu_left
-    out[25] = _size(after.cpu_free / 1000.0, _CORES)
-    out[26] = _size(after.memory_free / 1024.0, _GIB)
+    out[25] = size(after.cpu_free / 1000.0, CORES)
+    out[26] = size(after.memory_free / 1024.0, GIB)
     out[27] = cpu_left - memory_left
     out[28] = cpu_left - gpu_left if before.gpu_count > 0 else 0.0
     out[29] = whole - whole_after

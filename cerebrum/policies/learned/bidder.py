@@ -7,12 +7,12 @@ serves any number of nodes, and a node that is alone can compute its own bid.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.errors import ConfigError
+from cerebrum.policies.learned.networks import Mlp
 
 ABSTAIN = 0
 HIGHEST_BID = 10
@@ -47,41 +47,25 @@ class Bidder:
 
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """`w<i>` float32[in, out], `b<i>` float32[out]; the last layer has 11 outputs."""
-        count = sum(name.startswith("w") for name in weights)
-        self._layers = [_layer(weights, i) for i in range(count)]
-        shapes = [w.shape for w, _ in self._layers]
-        joined = all(a[1] == b[0] for a, b in pairwise(shapes))
-        if not count or not joined or shapes[-1][1] != BIDS or len(weights) != 2 * count:
-            raise ConfigError(f"bidder: expected joined layers that end in {BIDS}, got {shapes}")
+        try:
+            self.values = Mlp(weights)
+        except ConfigError as problem:
+            raise problem.at("bidder") from None
+        """float32[..., 11]: what each bid is worth, from float32[..., features]."""
+        strange = len(weights) - 2 * len(self.values.layers)
+        if strange or self.values.outputs != BIDS:
+            raise ConfigError(
+                f"bidder: expected layers alone that end in {BIDS} bids, got {strange} arrays "
+                f"beside layers that end in {self.values.outputs}"
+            )
+        if not all(np.isfinite(array).all() for array in weights.values()):
+            raise ConfigError("bidder: expected finite weights")
 
     @property
     def features(self) -> int:
         """How many numbers an observation has."""
-        return self._layers[0][0].shape[0]
-
-    def values(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[..., 11]: what each bid is worth, from float32[..., features]."""
-        x = observation
-        for i, (w, b) in enumerate(self._layers):
-            x = x @ w + b
-            if i + 1 < len(self._layers):
-                x = np.maximum(x, 0.0, out=x)
-        return x
+        return self.values.inputs
 
     def bids(self, observation: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """int64[...], 0..10 a node. Infeasible nodes abstain; of bids worth the same the lowest."""
         return np.where(mask, self.values(observation).argmax(axis=-1), ABSTAIN)
-
-
-def _layer(
-    weights: Mapping[str, NDArray[np.float32]], i: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    try:
-        w, b = weights[f"w{i}"], weights[f"b{i}"]
-    except KeyError as missing:
-        raise ConfigError(f"bidder: there is no layer {missing}, got {sorted(weights)}") from None
-    if w.ndim != 2 or b.shape != w.shape[1:] or not (np.isfinite(w).all() and np.isfinite(b).all()):
-        raise ConfigError(
-            f"bidder: expected a finite matrix and a bias a column, got {w.shape} and {b.shape}"
-        ).at(field=f"w{i}")
-    return np.ascontiguousarray(w, np.float32), np.ascontiguousarray(b, np.float32)

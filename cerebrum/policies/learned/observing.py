@@ -24,15 +24,13 @@ Hook = Callable[[Snapshot, int, int], NDArray[Any]]
 
 
 def observed(policy: Policy, artefact: Artefact) -> Policy:
-    """The same policy, which can show what it looked at where its kind allows that."""
-    hook: Hook | None = None
+    """The same policy, which can show what it looked at where its kind allows that.
+
+    A policy of bids shows that by itself.
+    """
     if artefact.card.kind == "node-scorer" and isinstance(policy, Scores):
-        hook = _of_node_scorer(policy, artefact)
-    elif artefact.card.kind == "bidder":
-        hook = _of_bidder(artefact)
-    if hook is not None:
         known: Any = policy
-        known.statistics, known.features_of = artefact.statistics, hook
+        known.statistics, known.features_of = artefact.statistics, _of_node_scorer(policy, artefact)
         known.feature_names = tuple(one.name for one in artefact.card.observation.features)
     return policy
 
@@ -62,17 +60,5 @@ def _of_node_scorer(policy: Scores, artefact: Artefact) -> Hook:
             snapshot.nodes[:1].copy(), out,
         )  # fmt: skip
         return out
-
-    return features_of
-
-
-def _of_bidder(artefact: Artefact) -> Hook:
-    """The node's own observation, with the GPUs of the rule it was served with by default."""
-    from cerebrum.policies.learned.bid_policy import Bids
-
-    bids = Bids(artefact)
-
-    def features_of(snapshot: Snapshot, task: int, row: int) -> NDArray[Any]:
-        return bids.observations(snapshot, task)[0][row]
 
     return features_of

@@ -24,6 +24,11 @@ class Feature:
     meaning: str
 
 
+def share(name: str, meaning: str) -> Feature:
+    """A feature that is a share already."""
+    return Feature(name, "share", 1.0, meaning)
+
+
 @dataclass(frozen=True)
 class Schema:
     """Features in order. `version` is raised when one is computed differently under its name."""
