@@ -23,13 +23,10 @@ from cerebrum.model.errors import InfeasibleDecision, InputError, InvalidEvent, 
 from cerebrum.model.events import Event, EventKind, TaskState
 from cerebrum.model.protocols import Policy
 from cerebrum.model.resources import MAX_GPUS
-from cerebrum.model.scenario import NodeChange, Scenario
+from cerebrum.model.scenario import NodeChange, NodeEvent, Scenario
 from cerebrum.model.snapshot import Snapshot
 
-_NODE_KIND = {
-    NodeChange.JOIN: EventKind.NODE_ADDED,
-    NodeChange.FAIL: EventKind.NODE_REMOVED,
-}
+_NODE_KINDS = {NodeChange.JOIN: EventKind.NODE_ADDED, NodeChange.FAIL: EventKind.NODE_REMOVED}
 _CHUNK = 200_000  # log rows between progress reports
 _MAX_DECISIONS = 10_000_000  # at one time: beyond this a policy goes round in circles
 
@@ -53,19 +50,10 @@ class Simulation:
         self._arrived = 0
         self._stepped = False
         self._heap: list[tuple[float, int, int, int]] = []  # time, kind, subject, attempt
-        self._start_bound(bound)
-        for index, change in enumerate(scenario.node_events):
-            kind = _NODE_KIND.get(change.change, EventKind.NODE_CHANGED)
-            heapq.heappush(self._heap, (change.time_s, int(kind), index, 0))
-
-    def _start_bound(self, bound: dict[int, tuple[int, int]]) -> None:
-        """What runs when the scenario starts is running: facts, whether there is room or not."""
-        changes = (change.time_s for change in self.scenario.node_events)
-        now = min(0.0, min(changes, default=0.0))
-        for task, (row, gpus) in bound.items():
-            self.engine.apply(Event(now, EventKind.SUBMITTED, task))
-            self.engine.apply(Event(now, EventKind.BOUND, task, row, gpus, value=1.0))
-            self._begin(task, row)
+        for task, end_s in start_bound(self.engine, bound):
+            self._end_at(end_s, task)
+        for time_s, kind, index in node_changes(scenario):
+            heapq.heappush(self._heap, (time_s, kind, index, 0))
 
     # -- stepping ---------------------------------------------------------------------------
 
@@ -108,7 +96,7 @@ class Simulation:
 
     def _happen(self, time_s: float, kind: int, subject: int, attempt: int) -> None:
         if kind >= EventKind.NODE_ADDED and kind <= EventKind.NODE_REMOVED:
-            self._change_node(time_s, EventKind(kind), subject)
+            change_node(self.engine, EventKind(kind), subject)
             return
         s = self.engine.table.state
         if kind == EventKind.FINISHED:
@@ -116,15 +104,6 @@ class Simulation:
             if stale:  # it was preempted or failed in the meantime
                 return
         self.engine.apply(Event(time_s, EventKind(kind), subject))
-
-    def _change_node(self, time_s: float, kind: EventKind, index: int) -> None:
-        change = self.scenario.node_events[index]
-        if change.change in (NodeChange.FAIL, NodeChange.DRAIN):
-            row = self.engine.row_of(change.name)
-            ending = EventKind.FAILED if change.change == NodeChange.FAIL else EventKind.PREEMPTED
-            for task in np.flatnonzero(self.engine.table.state.t_row == row):
-                self.engine.apply(Event(time_s, ending, int(task)))
-        self.engine.apply(Event(time_s, kind, -1, value=float(index)))
 
     # -- carrying out -----------------------------------------------------------------------
 
@@ -141,12 +120,12 @@ class Simulation:
 
     def _begin(self, task: int, row: int) -> None:
         """A bound task runs, and ends after its duration."""
-        s, now = self.engine.table.state, self.engine.now_s
-        length = float(s.t_duration[task] / s.nodes[row]["speed"])
-        self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
-        if length < np.inf:
-            item = (now + length, int(EventKind.FINISHED), task, int(s.t_attempts[task]))
-            heapq.heappush(self._heap, item)
+        self._end_at(start(self.engine, task, row), task)
+
+    def _end_at(self, time_s: float, task: int) -> None:
+        if time_s < np.inf:
+            attempt = int(self.engine.table.state.t_attempts[task])
+            heapq.heappush(self._heap, (time_s, int(EventKind.FINISHED), task, attempt))
 
     # -- running ----------------------------------------------------------------------------
 
@@ -210,6 +189,47 @@ def bound_tasks(scenario: Scenario, engine: Engine) -> dict[int, tuple[int, int]
         known = set(scenario.tasks.names)
         raise _unknown("task", next(n for n in scenario.bound if n not in known), known)
     return found
+
+
+def start(engine: Engine, task: int, row: int) -> float:
+    """Start a task that is bound to that row; gives the time of its end, infinity without one."""
+    s, now = engine.table.state, engine.now_s
+    length = float(s.t_duration[task] / s.nodes[row]["speed"])
+    engine.apply(Event(now, EventKind.STARTED, task, value=length))
+    return now + length
+
+
+def start_bound(engine: Engine, bound: dict[int, tuple[int, int]]) -> list[tuple[int, float]]:
+    """Start what runs from the start, room or not: those are facts. Gives each task and its end.
+
+    `bound` as `bound_tasks` gives it. The time is that of the first node event if below zero.
+    """
+    now = min(0.0, min((change.time_s for change in engine.node_events), default=0.0))
+    ends: list[tuple[int, float]] = []
+    for task, (row, gpus) in bound.items():
+        engine.apply(Event(now, EventKind.SUBMITTED, task))
+        engine.apply(Event(now, EventKind.BOUND, task, row, gpus, value=1.0))
+        ends.append((task, start(engine, task, row)))
+    return ends
+
+
+def node_changes(scenario: Scenario) -> list[tuple[float, int, int]]:
+    """Time, kind of event and index of each of the scenario's node events, as they are listed."""
+    return [
+        (change.time_s, int(_NODE_KINDS.get(change.change, EventKind.NODE_CHANGED)), index)
+        for index, change in enumerate(scenario.node_events)
+    ]
+
+
+def change_node(engine: Engine, kind: EventKind, index: int) -> NodeEvent:
+    """Apply a node event; what runs on a node that fails or drains fails or is preempted first."""
+    change = engine.node_events[index]
+    if change.change in (NodeChange.FAIL, NodeChange.DRAIN):
+        ending = EventKind.FAILED if change.change == NodeChange.FAIL else EventKind.PREEMPTED
+        for task in np.flatnonzero(engine.table.state.t_row == engine.row_of(change.name)):
+            engine.apply(Event(change.time_s, ending, int(task)))
+    engine.apply(Event(change.time_s, kind, -1, value=float(index)))
+    return change
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> InputError:

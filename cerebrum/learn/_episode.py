@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cerebrum.engine.engine import Engine
-from cerebrum.executors.simulated import bound_tasks
+from cerebrum.executors import simulated
 from cerebrum.learn import _levels as levels
 from cerebrum.learn import _tables as tables
 from cerebrum.learn._ends import push_end_of
@@ -15,8 +15,6 @@ from cerebrum.learn.sources import rows_of
 from cerebrum.model.errors import InputError
 from cerebrum.model.events import Event, EventKind
 from cerebrum.model.scenario import NodeChange, Scenario
-
-_KINDS = {NodeChange.JOIN: EventKind.NODE_ADDED, NodeChange.FAIL: EventKind.NODE_REMOVED}
 
 
 class Episode:
@@ -35,11 +33,8 @@ class Episode:
             ).at(field="gang")
         self.scenario = scenario
         self.engine = Engine(scenario)
-        bound = bound_tasks(scenario, self.engine)
-        self._changes = sorted(
-            (change.time_s, int(_KINDS.get(change.change, EventKind.NODE_CHANGED)), index)
-            for index, change in enumerate(scenario.node_events)
-        )
+        bound = simulated.bound_tasks(scenario, self.engine)
+        self._changes = sorted(simulated.node_changes(scenario))
         self._table = self._made(rows, list(bound), signal)
         self._start_bound(bound)
         self._leaving: set[str] = set()
@@ -114,31 +109,19 @@ class Episode:
         return self._table.handle
 
     def _start_bound(self, bound: dict[int, tuple[int, int]]) -> None:
-        """What runs when the scenario starts: facts, as `executors.simulated` has them."""
-        times = (time_s for time_s, _, _ in self._changes)
-        now = min(0.0, min(times, default=0.0))
-        for task, (row, gpus) in bound.items():
-            self.engine.apply(Event(now, EventKind.SUBMITTED, task))
-            self.engine.apply(Event(now, EventKind.BOUND, task, row, gpus, value=1.0))
-            s = self.engine.table.state
-            length = float(s.t_duration[task] / s.nodes[row]["speed"])
-            self.engine.apply(Event(now, EventKind.STARTED, task, value=length))
-            if length < np.inf:
-                push_end_of(self.handle, now + length, task, int(s.t_attempts[task]))
+        """What runs when the scenario starts."""
+        for task, end_s in simulated.start_bound(self.engine, bound):
+            if end_s < np.inf:
+                attempt = int(self.engine.table.state.t_attempts[task])
+                push_end_of(self.handle, end_s, task, attempt)
         if bound:
-            self._table.progress.levels[levels.TIME_S] = now
+            self._table.progress.levels[levels.TIME_S] = self.engine.now_s
 
     def change_node(self) -> None:
         """The next node event: what ran there fails or goes back to the queue first."""
         cursor = self._table.progress.cursor
-        time_s, kind, index = self._changes[int(cursor[tables.CHANGE])]
-        change = self.scenario.node_events[index]
-        if change.change in (NodeChange.FAIL, NodeChange.DRAIN):
-            row = self.engine.row_of(change.name)
-            ending = EventKind.FAILED if change.change == NodeChange.FAIL else EventKind.PREEMPTED
-            for task in np.flatnonzero(self.engine.table.state.t_row == row):
-                self.engine.apply(Event(time_s, ending, int(task)))
-        self.engine.apply(Event(time_s, EventKind(kind), -1, value=float(index)))
+        _, kind, index = self._changes[int(cursor[tables.CHANGE])]
+        change = simulated.change_node(self.engine, EventKind(kind), index)
         if change.change == NodeChange.LEAVE:
             self._leaving.add(change.name)
         elif change.change == NodeChange.UNCORDON:

@@ -11,15 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cerebrum.engine.incremental import Incremental
-from cerebrum.learn.filling import LOADS, Filling
+from cerebrum.learn.filling import LOADS
 from cerebrum.learn.recipes import Settings
+from cerebrum.learn.trials import Arrivals, beside_fgd
 from cerebrum.model.errors import NotFound
-from cerebrum.policies import get_policy
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.card import EvaluationRow
 from cerebrum.policies.learned.node_scorer import make
-from cerebrum.traces import read as read_trace
 
 TRACES = ("default", "gpuspec10", "gpushare40", "cpu050", "multigpu20")
 SEEDS = tuple(range(42, 52))
@@ -32,12 +30,8 @@ def gains(
     learned = make(artefact, queue="reject")
     found: list[NDArray[np.float64]] = []
     for seed in seeds:
-        scenario = read_trace(folder, pods=trace, arrivals="fgd", seed=seed, oversized="keep")
-        assert scenario.report is not None
-        fgd = get_policy(f"fgd-original:{scenario.report.kept}", queue="reject")
-        assert isinstance(fgd, Incremental)
-        filling = Filling(scenario)
-        found.append(filling.run(learned) - filling.run(fgd))
+        episode, fgd = beside_fgd(folder, Arrivals(trace, seed))
+        found.append(episode.run(learned) - fgd)
     return np.mean(found, axis=0)
 
 

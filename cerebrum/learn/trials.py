@@ -18,7 +18,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum import traces
+from cerebrum.engine.incremental import Incremental
 from cerebrum.learn.filling import Filling
+from cerebrum.policies import get_policy
 from cerebrum.policies.learned.node_scorer import TrainableScorer, policy
 
 Vector = NDArray[np.float64]
@@ -32,26 +35,31 @@ class Arrivals:
     seed: int
 
 
+def beside_fgd(folder: Path, arrivals: Arrivals) -> tuple[Filling, Vector]:
+    """The episode, and how far the published FGD fills it: float64[loads], % of all GPUs."""
+    scenario = traces.read(
+        folder, "openb", pods=arrivals.pods, arrivals="fgd", seed=arrivals.seed, oversized="keep"
+    )
+    assert scenario.report is not None
+    fgd = get_policy(f"fgd-original:{scenario.report.kept}", queue="reject")
+    assert isinstance(fgd, Incremental)
+    episode = Filling(scenario)
+    return episode, episode.run(fgd)
+
+
 class Stage:
     """Episodes, FGD's curve on each, and a scorer whose weights are exchanged."""
 
     def __init__(
         self, folder: Path, arrivals: Sequence[Arrivals], prices: Vector, hidden: int
     ) -> None:
-        from cerebrum import policies, traces
-
         self._scorer = TrainableScorer(hidden, prices)
         self._episodes: list[Filling] = []
         self._fgd: list[Vector] = []
         for one in arrivals:
-            scenario = traces.read(
-                folder, "openb", pods=one.pods, arrivals="fgd", seed=one.seed, oversized="keep"
-            )
-            assert scenario.report is not None
-            fgd = policies.get_policy(f"fgd-original:{scenario.report.kept}", queue="reject")
-            episode = Filling(scenario)
+            episode, fgd = beside_fgd(folder, one)
             self._episodes.append(episode)
-            self._fgd.append(episode.run(fgd))  # type: ignore[arg-type]
+            self._fgd.append(fgd)
 
     def gains(self, weights: Vector, picked: Sequence[int]) -> Vector:
         """float64[picked, loads]: GPU allocation less FGD's on the same arrivals, in % of all."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.engine.engine import Engine
-from cerebrum.executors.simulated import bound_tasks
+from cerebrum.executors.simulated import bound_tasks, start_bound
 from cerebrum.kube.fields import Fields
 from cerebrum.model.errors import ConfigError, InputError
 from cerebrum.model.events import REFUSAL_TEXT, Event, EventKind
@@ -110,9 +110,7 @@ def _measured(scenario: Scenario, typical: tuple[tuple[TaskClass, float], ...]) 
 def _engine(scenario: Scenario, name: str) -> tuple[Engine, int]:
     """An engine in which all that runs runs and the one task waits, whatever their times say."""
     engine = Engine(scenario)
-    for task, (row, gpus) in bound_tasks(scenario, engine).items():
-        engine.apply(Event(0.0, EventKind.SUBMITTED, task))
-        engine.apply(Event(0.0, EventKind.BOUND, task, row, gpus, value=1.0))
+    start_bound(engine, bound_tasks(scenario, engine))
     task = list(scenario.tasks.names).index(name)
     engine.apply(Event(0.0, EventKind.SUBMITTED, task))
     return engine, task
