@@ -27,15 +27,20 @@ class Machine:
     held: NDArray[np.float64]
 
 
+def requested_ends(snapshot: Snapshot) -> NDArray[np.float64]:
+    """float64[running], s: when what runs has had the time it asked for; what was not seen to start
+    starts now."""
+    columns, running = snapshot.tasks, snapshot.running
+    began = columns.started_s[running]
+    began = np.where(np.isnan(began), snapshot.time_s, began)
+    return began + columns.requested_s[running] / snapshot.nodes["speed"][columns.row[running]]
+
+
 def machine(snapshot: Snapshot) -> Machine:
     """The machine of a snapshot."""
-    nodes, columns, running = snapshot.nodes, snapshot.tasks, snapshot.running
-    usable, rows = snapshot.usable, columns.row[snapshot.running]
-    begun = np.where(
-        np.isnan(columns.started_s[running]), snapshot.time_s, columns.started_s[running]
-    )
-    ends = begun + columns.requested_s[running] / nodes["speed"][rows]
-    held = snapshot.classes["cpu_milli"][columns.class_id[running]] / 1000.0
+    nodes, usable = snapshot.nodes, snapshot.usable
+    ends = requested_ends(snapshot)
+    held = snapshot.classes["cpu_milli"][snapshot.tasks.class_id[snapshot.running]] / 1000.0
     order = np.argsort(ends, kind="stable")
     return Machine(
         float(nodes["cpu_free"][usable].sum()) / 1000.0,

@@ -28,7 +28,7 @@ from cerebrum.model.decisions import Bind, Decision, Wait
 from cerebrum.model.errors import UnknownName
 from cerebrum.model.events import Refusal
 from cerebrum.model.snapshot import Snapshot
-from cerebrum.policies.machine import Machine, machine
+from cerebrum.policies.machine import Machine, machine, requested_ends
 from cerebrum.policies.room import Room
 from cerebrum.policies.scorers import get_scorer
 from cerebrum.policies.units import Unit, firsts, processors, units
@@ -177,14 +177,10 @@ def _ends(snapshot: Snapshot, planned: Sequence[Bind]) -> list[tuple[float, int,
     """(requested end, task, row, GPUs) of all that runs or is about to."""
     columns, speed = snapshot.tasks, snapshot.nodes["speed"]
     running = snapshot.running
-    rows = columns.row[running]
-    begun = np.where(
-        np.isnan(columns.started_s[running]), snapshot.time_s, columns.started_s[running]
-    )
-    ends = begun + columns.requested_s[running] / speed[rows]
     found = zip(
-        ends.tolist(), running.tolist(), rows.tolist(), columns.gpus[running].tolist(), strict=True
-    )
+        requested_ends(snapshot).tolist(), running.tolist(), columns.row[running].tolist(),
+        columns.gpus[running].tolist(), strict=True,
+    )  # fmt: skip
     new = [
         (snapshot.time_s + float(columns.requested_s[b.task] / speed[b.row]), b.task, b.row, b.gpus)
         for b in planned

@@ -99,7 +99,7 @@ class AssignerRollout:
             found = np.asarray(given)
             trip = guards.late(took_s, self._limits)
             trip = trip or _wrong(found, len(clusters), placed, ours)
-        except (Exception, SystemExit) as bug:
+        except guards.FAULTS as bug:
             found, trip = ours, guards.raised(bug)
         if trip is None:
             return found.astype(np.int32)
