@@ -91,8 +91,8 @@ def learned(bidder: Bidder) -> Chooser:
 
 @dataclass(frozen=True)
 class Outcome:
-    """By episode: `cost_kwh` the team objective, `energy_kwh`, `rejected_nodes` the work rejected,
-    in nodes, and how many nodes and decisions there were."""
+    """By episode, [each, seeds]: `cost_kwh` the team objective, `energy_kwh`, `rejected_nodes` the
+    work rejected, in nodes, and how many nodes and decisions there were."""
 
     cost_kwh: NDArray[np.float64]
     energy_kwh: NDArray[np.float64]
@@ -100,13 +100,26 @@ class Outcome:
     nodes: NDArray[np.int64]
     decisions: NDArray[np.int64]
 
+    @property
+    def per_node(self) -> NDArray[np.float64]:
+        """float64[seeds]: cost in kWh a node, the mean of a seed's episodes."""
+        return (self.cost_kwh / self.nodes).mean(0)
 
-def evaluate(source: Source, seeds: Sequence[int], choose: Chooser, batch: int = 20) -> Outcome:
-    """One episode a seed, `batch` of them side by side."""
+
+def evaluate(
+    source: Source, seeds: Sequence[int], choose: Chooser, each: int = 1, batch: int = 32
+) -> Outcome:
+    """`each` episodes for every seed, at most `batch` episodes side by side.
+
+    Episode k of a seed has the number seed + k x number of seeds, so that consecutive seeds share
+    none.
+    """
+    numbers = [seed + k * len(seeds) for k in range(each) for seed in seeds]
     parts = [
-        _episodes(source, list(seeds[i : i + batch]), choose) for i in range(0, len(seeds), batch)
+        _episodes(source, numbers[i : i + batch], choose) for i in range(0, len(numbers), batch)
     ]
-    return Outcome(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Outcome(*(column.reshape(each, len(seeds)) for column in columns))
 
 
 def _episodes(source: Source, seeds: list[int], choose: Chooser) -> tuple[NDArray[Any], ...]:
@@ -153,10 +166,10 @@ def table(outcomes: Mapping[str, Outcome], ours: str) -> str:
     for name, found in outcomes.items():
         against = ""
         if name != ours:
-            d = compare(outcomes[ours].cost_kwh / found.nodes, found.cost_kwh / found.nodes)
+            d = compare(outcomes[ours].per_node, found.per_node)
             against = f"{d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
         lines.append(
-            f"| {name} | {np.mean(found.cost_kwh / found.nodes):.3f} "
+            f"| {name} | {found.per_node.mean():.3f} "
             f"| {np.mean(found.energy_kwh / found.nodes):.3f} "
             f"| {100 * np.mean(found.rejected_nodes / found.nodes):.1f} | {against} |"
         )

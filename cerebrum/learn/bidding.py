@@ -44,6 +44,8 @@ from cerebrum.traces import openb
 
 NAME = "qmix-bidder"
 HELD_OUT = range(1, 21)
+EACH = 8
+"""Episodes a held-out seed: one alone says little, as load and nodes are drawn anew in each."""
 CHOSEN_ON = range(1001, 1031)
 """Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
 LOOK_EVERY = 2  # rounds
@@ -136,20 +138,20 @@ class _Best:
         """Look at the weights of the moment every few rounds, and at the last ones."""
         if done % LOOK_EVERY == 0 or done == total:
             weights = self._trainer.weights()
-            found = evaluate(self._source, CHOSEN_ON, learned(Bidder(weights)), len(CHOSEN_ON))
-            cost = float(np.mean(found.cost_kwh / found.nodes))
+            found = evaluate(self._source, CHOSEN_ON, learned(Bidder(weights)))
+            cost = float(found.per_node.mean())
             if cost < self._cost:
                 self.weights, self._cost = weights, cost
                 save(self._path, weights, {"cost_kwh": cost, "round": done})
         self._settings.progress(done, total, line)
 
 
-def rate(source: Sampled, bidders: Mapping[str, Bidder], batch: int = 20) -> dict[str, Outcome]:
-    """Bidders and every baseline on the same held-out episodes."""
+def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> dict[str, Outcome]:
+    """Bidders and every baseline on the same held-out episodes, `each` a seed."""
     choosers = {name: learned(bidder) for name, bidder in bidders.items()}
     choosers |= {name: heuristic(name) for name in HEURISTICS}
     choosers["random bids"] = random_bids(0)
-    return {name: evaluate(source, HELD_OUT, choose, batch) for name, choose in choosers.items()}
+    return {name: evaluate(source, HELD_OUT, choose, each) for name, choose in choosers.items()}
 
 
 def _observations(trainer: TeamTrainer, steps: int = 50) -> NDArray[np.float32]:
@@ -200,14 +202,13 @@ def _card(
 
 def _rows(outcomes: Mapping[str, Outcome]) -> tuple[EvaluationRow, ...]:
     ours = outcomes["qmix"]
-    rows = [_row("qmix", float(np.mean(ours.cost_kwh / ours.nodes)))]
+    rows = [_row("qmix", float(ours.per_node.mean()))]
     for name, found in outcomes.items():
         if name == "qmix":
             continue
-        per_node = found.cost_kwh / found.nodes
-        d = compare(ours.cost_kwh / ours.nodes, per_node)
+        d = compare(ours.per_node, found.per_node)
         note = f"qmix against it: {d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
-        rows.append(_row(name, float(per_node.mean()), note))
+        rows.append(_row(name, float(found.per_node.mean()), note))
     return tuple(rows)
 
 

@@ -73,10 +73,17 @@ def test_everybody_is_compared_on_the_same_episodes():
     for other in found[1:]:
         assert np.array_equal(found[0].nodes, other.nodes)
     one = evaluate(SOURCE, [4], heuristic("best-fit"))
-    assert one.cost_kwh[0] == found[1].cost_kwh[3]  # the batch an episode is in changes nothing
+    assert one.per_node[0] == found[1].per_node[3]  # the batch an episode is in changes nothing
     assert found[1].cost_kwh == pytest.approx(
         found[1].energy_kwh + REJECTED_NODE_KWH * found[1].rejected_nodes
     )
+
+
+def test_a_seed_of_several_episodes_counts_as_their_mean():
+    alone = evaluate(SOURCE, range(1, 9), heuristic("best-fit"))
+    both = evaluate(SOURCE, range(1, 5), heuristic("best-fit"), each=2)
+    assert both.nodes.shape == (2, 4)
+    assert both.per_node == pytest.approx((alone.per_node[:4] + alone.per_node[4:]) / 2)
 
 
 def test_a_difference_beyond_chance_is_told_from_one_within_it():
