@@ -1,7 +1,7 @@
 """Bidders against heuristics and each other on the same episodes, seed by seed.
 
 Every policy places the same tasks at the same times on the same nodes. Heuristics are the engine's
-own scorers, evaluated beside the observation; ties of all go to the first node by name.
+own scorers; ties of all go to the first node by name.
 """
 
 from __future__ import annotations
@@ -17,76 +17,98 @@ from numpy.typing import NDArray
 from cerebrum.engine.compiled import kernel
 from cerebrum.learn.bid_team import REWARD, cost_kwh
 from cerebrum.learn.clusters import Clusters
-from cerebrum.learn.encoders import Encoder
+from cerebrum.learn.encoders import Encoder, get_encoder
 from cerebrum.learn.rewards import NAMES
 from cerebrum.learn.sources import Source
 from cerebrum.model.bootstrap import interval
 from cerebrum.policies.allocation import least_allocated, most_allocated
 from cerebrum.policies.best_fit import best_fit
 from cerebrum.policies.fgd import fgd
-from cerebrum.policies.learned.bid_features import bid_features
-from cerebrum.policies.learned.bid_schema import SCHEMA
 from cerebrum.policies.learned.bidder import HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 from cerebrum.policies.pwr import pwr
 
-Chooser = Callable[[Clusters], NDArray[np.int64]]
-"""Rows to bind the tasks at hand to, int64[E], -1 to pass."""
+
+@dataclass(frozen=True)
+class Chooser:
+    """Who decides. `encoder` is what it looks at of each node, nothing beside it, as all nodes are
+    looked at for every task; `rows` gives the rows to bind to, int64[E], -1 to pass."""
+
+    encoder: Encoder
+    rows: Callable[[Clusters], NDArray[np.int64]]
+
 
 _best_fit, _fgd, _pwr = kernel(best_fit.function), kernel(fgd.function), kernel(pwr.function)
 _least, _most = kernel(least_allocated.function), kernel(most_allocated.function)
-_OWN = len(SCHEMA)
-HEURISTICS = ("best-fit", "least-allocated", "most-allocated", "fgd", "pwr")
-"""In the order of their columns behind the observation."""
 
 
-def _fill(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
-    bid_features(before, after, task, typical, out)
-    out[_OWN] = _best_fit(before, after, task, typical)
-    out[_OWN + 1] = _least(before, after, task, typical)
-    out[_OWN + 2] = _most(before, after, task, typical)
-    out[_OWN + 3] = _fgd(before, after, task, typical)
-    out[_OWN + 4] = _pwr(before, after, task, typical)
+def _by_best_fit(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
+    out[0] = _best_fit(before, after, task, typical)
+
+
+def _by_least(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
+    out[0] = _least(before, after, task, typical)
+
+
+def _by_most(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
+    out[0] = _most(before, after, task, typical)
+
+
+def _by_fgd(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
+    out[0] = _fgd(before, after, task, typical)
+
+
+def _by_pwr(before: Any, after: Any, task: Any, typical: Any, out: Any) -> None:
+    out[0] = _pwr(before, after, task, typical)
+
+
+_SCORES = {
+    "best-fit": _by_best_fit,
+    "least-allocated": _by_least,
+    "most-allocated": _by_most,
+    "fgd": _by_fgd,
+    "pwr": _by_pwr,
+}
+HEURISTICS = tuple(_SCORES)
 
 
 @cache
-def _encoder() -> Encoder:
-    scores = tuple(Feature(name, "1", 1.0, "score of this heuristic") for name in HEURISTICS)
-    return Encoder(Schema("bid-and-scores", 1, (*SCHEMA.features, *scores)), _fill)
+def _scored(name: str) -> Encoder:
+    """A node as the scorer sees it: one number."""
+    return Encoder(Schema(name, 1, (Feature("score", "1", 1.0, "of the scorer"),)), _SCORES[name])
 
 
 def heuristic(name: str) -> Chooser:
     """The node that a scorer likes best."""
-    column = _OWN + HEURISTICS.index(name)
 
-    def choose(clusters: Clusters) -> NDArray[np.int64]:
-        scores = np.where(clusters.mask, clusters.observation[:, :, column], -np.inf)
+    def rows(clusters: Clusters) -> NDArray[np.int64]:
+        scores = np.where(clusters.mask, clusters.observation[:, :, 0], -np.inf)
         return scores.argmax(axis=1)
 
-    return choose
+    return Chooser(_scored(name), rows)
 
 
 def random_bids(seed: int) -> Chooser:
     """Every node bids 1..10 by lot."""
     rng = np.random.default_rng(seed)
 
-    def choose(clusters: Clusters) -> NDArray[np.int64]:
+    def rows(clusters: Clusters) -> NDArray[np.int64]:
         return award(rng.integers(1, HIGHEST_BID + 1, clusters.mask.shape), clusters.mask)
 
-    return choose
+    return Chooser(_scored("best-fit"), rows)
 
 
 def learned(bidder: Bidder) -> Chooser:
     """Every node bids what its network says."""
 
-    def choose(clusters: Clusters) -> NDArray[np.int64]:
+    def rows(clusters: Clusters) -> NDArray[np.int64]:
         mask = clusters.mask
         bids = np.zeros(mask.shape, np.int64)
-        seen = clusters.observation[mask][:, :_OWN]  # a node without room need not be asked
+        seen = clusters.observation[mask]  # a node without room need not be asked
         bids[mask] = bidder.values(seen).argmax(axis=-1)
         return award(bids, mask)
 
-    return choose
+    return Chooser(get_encoder("bid"), rows)
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,7 @@ class Outcome:
 
 
 def evaluate(
-    source: Source, seeds: Sequence[int], choose: Chooser, each: int = 1, batch: int = 32
+    source: Source, seeds: Sequence[int], chooser: Chooser, each: int = 1, batch: int = 32
 ) -> Outcome:
     """`each` episodes for every seed, at most `batch` episodes side by side.
 
@@ -116,22 +138,28 @@ def evaluate(
     """
     numbers = [seed + k * len(seeds) for k in range(each) for seed in seeds]
     parts = [
-        _episodes(source, numbers[i : i + batch], choose) for i in range(0, len(numbers), batch)
+        _episodes(source, numbers[i : i + batch], chooser) for i in range(0, len(numbers), batch)
     ]
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Outcome(*(column.reshape(each, len(seeds)) for column in columns))
 
 
-def _episodes(source: Source, seeds: list[int], choose: Chooser) -> tuple[NDArray[Any], ...]:
+def _episodes(source: Source, seeds: list[int], chooser: Chooser) -> tuple[NDArray[Any], ...]:
     clusters = Clusters(
-        source, len(seeds), source.rows, _encoder(), REWARD, passed="reject", unplaceable="reject"
+        source,
+        len(seeds),
+        source.rows,
+        chooser.encoder,
+        REWARD,
+        passed="reject",
+        unplaceable="reject",
     )
     clusters.reset(seeds)
     nodes = clusters.present.sum(1)
     terms = np.zeros_like(clusters.terms)
     decisions, live = np.zeros(len(seeds), np.int64), np.ones(len(seeds), bool)
     while live.any():
-        _, done = clusters.step(choose(clusters))
+        _, done = clusters.step(chooser.rows(clusters))
         terms[live] += clusters.terms[live]
         decisions += live
         live &= ~done
