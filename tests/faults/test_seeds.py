@@ -30,6 +30,11 @@ def test_a_history_breaks_no_promise(seed: int) -> None:
     assert any(entry.kind == "workflow_ended" for entry in played.history)
 
 
+def test_a_task_that_waits_out_a_failure_is_not_forgotten_over_a_reboot() -> None:
+    """The clock it was told to wait by begins anew then: in this history it waited for ever."""
+    assert [str(violation) for violation in play(9818).violations] == []
+
+
 def test_one_seed_in_five_is_a_scenario_and_all_others_are_left_to_luck() -> None:
     plans = [draw(seed) for seed in range(6 * EVERY)]
     changed = [seed for seed, plan in enumerate(plans) if bent(plan, seed) != plan]

@@ -26,6 +26,7 @@ from cerebrum.services.agent.settings import AgentSettings
 from cerebrum.services.wire import TaskSpec
 
 _INT32 = 2**31 - 1
+_LONGEST_BACKOFF_S = 86_400.0
 
 
 @dataclass(slots=True)
@@ -126,6 +127,8 @@ class Holding:
         match task.state:
             case HeldState.WAITING:
                 self.placement.submit(task.uid, now)
+                # The time may be of the clock before a reboot, and mean anything on this one.
+                task.not_before_s = min(task.not_before_s, now + back_off_s(task))
                 self._hold_back(task, now)
             case HeldState.BOUND | HeldState.RUNNING:
                 run = self.ledger.runs[task.run_id]
@@ -286,6 +289,13 @@ class Holding:
     def _meter(self, node: str) -> None:
         if node in self.energy:
             self.ledger.meter(node, self.energy.totals(node, self._now))
+
+
+def back_off_s(task: HeldTask) -> float:
+    """How long a task waits after its last failure, doubled with each; 0 before the first."""
+    if not task.failures:
+        return 0.0
+    return min(_LONGEST_BACKOFF_S, task.spec.backoff_s * 2.0 ** (task.failures - 1))
 
 
 def program_of(spec: TaskSpec) -> Program:

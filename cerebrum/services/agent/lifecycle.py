@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from cerebrum.model.runs import Launch, RunPhase, RunStatus, run_id
-from cerebrum.services.agent.holding import Holding, program_of
+from cerebrum.services.agent.holding import Holding, back_off_s, program_of
 from cerebrum.services.agent.placing import Placed
 from cerebrum.services.agent.records import Assignment, HeldRun, HeldState, HeldTask
 
-_LONGEST_BACKOFF_S = 86_400.0
 _MAX_TRIES = 3  # of one start, before it counts as failed
 _MAX_LOST = 10  # attempts whose end nobody saw, beyond those allowed: some tasks take machines down
 LOST = "lost"
@@ -246,7 +245,7 @@ class Lifecycle(Holding):
             self.placement.failed(task.uid, now)
             self._end(task, HeldState.FAILED, reason, more)
             return
-        delay_s = min(_LONGEST_BACKOFF_S, spec.backoff_s * 2.0 ** (task.failures - 1))
+        delay_s = back_off_s(task)
         self._wait_again(
             task, f"attempt {task.attempts} failed ({reason}), again in {delay_s:g} s", delay_s
         )
