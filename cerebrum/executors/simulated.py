@@ -116,11 +116,7 @@ class Simulation:
     def _start(self, decision: Decision) -> None:
         for action in decision.actions:
             if isinstance(action, Bind):
-                self._begin(action.task, action.row)
-
-    def _begin(self, task: int, row: int) -> None:
-        """A bound task runs, and ends after its duration."""
-        self._end_at(start(self.engine, task, row), task)
+                self._end_at(start(self.engine, action.task, action.row), action.task)
 
     def _end_at(self, time_s: float, task: int) -> None:
         if time_s < np.inf:

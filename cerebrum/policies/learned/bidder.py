@@ -48,15 +48,14 @@ class Bidder:
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """`w<i>` float32[in, out], `b<i>` float32[out]; the last layer has 11 outputs."""
         try:
-            self.values = Mlp(weights)
+            self._network = Mlp(weights)
         except ConfigError as problem:
             raise problem.at("bidder") from None
-        """float32[..., 11]: what each bid is worth, from float32[..., features]."""
-        strange = len(weights) - 2 * len(self.values.layers)
-        if strange or self.values.outputs != BIDS:
+        strange = len(weights) - 2 * len(self._network.layers)
+        if strange or self._network.outputs != BIDS:
             raise ConfigError(
                 f"bidder: expected layers alone that end in {BIDS} bids, got {strange} arrays "
-                f"beside layers that end in {self.values.outputs}"
+                f"beside layers that end in {self._network.outputs}"
             )
         if not all(np.isfinite(array).all() for array in weights.values()):
             raise ConfigError("bidder: expected finite weights")
@@ -64,7 +63,11 @@ class Bidder:
     @property
     def features(self) -> int:
         """How many numbers an observation has."""
-        return self.values.inputs
+        return self._network.inputs
+
+    def values(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[..., 11]: what each bid is worth, from float32[..., features]."""
+        return self._network(observation)
 
     def bids(self, observation: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """int64[...], 0..10 a node. Infeasible nodes abstain; of bids worth the same the lowest."""
