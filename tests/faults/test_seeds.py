@@ -35,6 +35,11 @@ def test_a_task_that_waits_out_a_failure_is_not_forgotten_over_a_reboot() -> Non
     assert [str(violation) for violation in play(9818).violations] == []
 
 
+def test_a_registration_that_the_database_confirms_late_does_not_age_the_lease() -> None:
+    """In this history tasks were taken back whose agent had been heard until two seconds before."""
+    assert [str(violation) for violation in play(5629).violations] == []
+
+
 def test_one_seed_in_five_is_a_scenario_and_all_others_are_left_to_luck() -> None:
     plans = [draw(seed) for seed in range(6 * EVERY)]
     changed = [seed for seed, plan in enumerate(plans) if bent(plan, seed) != plan]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -87,6 +88,7 @@ class Context:
         self._rng = rng
         self.leadership = Leadership(store, clock, name, url, settings.leader_ttl_s)
         self.sessions: dict[str, Session] = {}
+        self.registrations = itertools.count(1)
         self.queue = Queue()
         self.shapes = ShapeCache()
         self.halted = False

@@ -37,6 +37,7 @@ class Session:
     """A cluster and the agent that speaks for it. Times on the controller's monotonic clock.
 
     `seen_s`: when its last request was received; `since_s`: when it registered, or we began.
+    `registration`: which one it is from, higher ones were stored later; 0: from the database.
     `others`: earlier agents of this cluster that still hold tasks, and when they were last heard.
     `acked_s`: when an ack came last. `dirty`: there may be something to say to it.
     """
@@ -49,6 +50,7 @@ class Session:
     version: str
     seen_s: float
     since_s: float
+    registration: int = 0
     cordoned: bool = False
     lost: bool = False
     resync: bool = True

@@ -27,11 +27,13 @@ async def register(context: Context, message: Register) -> Registered:
     if old is not None and replaces:
         _check_silent(context, old, now_s)
 
-    def work(change: Change) -> int:
-        return _store(change, message, replaces, old is not None and old.lost)
+    def work(change: Change) -> tuple[int, int]:
+        report_seq = _store(change, message, replaces, old is not None and old.lost)
+        # The row of the cluster is ours until we commit: numbers rise as what is stored does.
+        return report_seq, next(context.registrations)
 
-    report_seq = await context.write(work)
-    _remember(context, message, old, now_s)
+    report_seq, number = await context.write(work)
+    _remember(context, message, number, now_s)
     context.leadership.require()
     return Registered(
         epoch=epoch,
@@ -129,21 +131,26 @@ def _store(change: Change, message: Register, replaces: bool, lost: bool) -> int
     return found or 0
 
 
-def _remember(context: Context, message: Register, old: Session | None, now_s: float) -> None:
-    others: dict[str, float] = {}
-    if old is not None:
-        others = dict(old.others)
-        if old.identity != message.identity:
-            others[old.identity] = old.seen_s
-        others.pop(message.identity, None)
+def _remember(context: Context, message: Register, number: int, now_s: float) -> None:
+    """What was stored as registration `number`, received at `now_s`.
+
+    The database may have answered late: the agent was heard since, or registered once more.
+    """
+    old = context.sessions.get(message.cluster)
+    if old is not None and old.registration > number:
+        return
     session = Session(
         message.cluster, message.identity, tuple(message.nodes), message.zone, message.url,
-        message.version, now_s, now_s, cordoned=old.cordoned if old else False, others=others,
+        message.version, now_s, now_s, registration=number,
     )  # fmt: skip
     if old is not None:
-        session.backlog = old.backlog
+        session.backlog, session.cordoned = old.backlog, old.cordoned
+        session.others = dict(old.others)
         if old.identity == message.identity:
-            session.since_s = old.since_s
+            session.since_s, session.seen_s = old.since_s, max(old.seen_s, now_s)
+        else:
+            session.others[old.identity] = old.seen_s
+        session.others.pop(message.identity, None)
         old.news.set()  # whoever waits there looks up the session again
     context.sessions[message.cluster] = session
     context.capacity_version += 1

@@ -64,7 +64,8 @@ async def settle() -> None:
 
 
 class MemoryStore:
-    """One SQLite connection in memory; `broken` makes the next writes fail, stored or not."""
+    """One SQLite connection in memory; `broken` makes the next writes fail, stored or not, and who
+    makes the next write hears that it is stored when `late` is set."""
 
     def __init__(self) -> None:
         self._engine = create_engine("sqlite://", poolclass=StaticPool)
@@ -80,6 +81,7 @@ class MemoryStore:
 
         db.metadata.create_all(self._engine)
         self.broken = ""
+        self.late: asyncio.Event | None = None
         self.writes = 0
 
     async def write(self, work: Callable[[Connection], Any]) -> Any:
@@ -91,7 +93,8 @@ class MemoryStore:
             result = work(connection)
         if self.broken == "after":
             raise StoreUnavailable("the connection broke after the commit")
-        await asyncio.sleep(0)
+        late, self.late = self.late, None
+        await (late.wait() if late else asyncio.sleep(0))
         return result
 
     async def read(self, work: Callable[[Connection], Any]) -> Any:

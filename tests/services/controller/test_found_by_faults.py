@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.services.controller.rig import Agent, Rig, chain, job, story
+import asyncio
+
+from tests.services.controller.rig import Agent, Rig, chain, job, settle, story
 
 
 def test_what_is_to_be_cancelled_is_not_given_out_again_when_its_predecessor_moves():
@@ -126,5 +128,39 @@ def test_what_began_behind_a_result_that_came_twice_is_not_taken_back_while_it_r
         assert (await two.poll()).cancel == []
         await two.end(f"{workflow}/z", generation=2)
         assert rig.workflow(workflow).state == "succeeded"
+
+    story(tell)
+
+
+def test_a_registration_that_the_database_confirms_late_does_not_age_the_lease():
+    """Stored at once, heard of twenty seconds later: the agent was heard all the while, and its
+    tasks must not be taken back."""
+
+    async def tell(rig: Rig) -> None:
+        agent, other = await rig.agent("a"), await rig.agent("b")
+        late = rig.store.late = asyncio.Event()
+        slow = asyncio.ensure_future(agent.register())
+        await settle()
+        await rig.pass_time(20, [agent, other])
+        late.set()
+        await slow
+        await rig.pass_time(1)
+        assert rig.events("cluster_lost") == []
+
+    story(tell)
+
+
+def test_the_registration_stored_last_counts_whatever_is_heard_of_last():
+    async def tell(rig: Rig) -> None:
+        agent = await rig.agent("a")
+        late = rig.store.late = asyncio.Event()
+        slow = asyncio.ensure_future(agent.register())
+        await settle()
+        agent.nodes = [node.model_copy(update={"cpu_milli": 500}) for node in agent.nodes]
+        await agent.register()
+        late.set()
+        await slow
+        [cluster] = rig.controller.clusters()
+        assert cluster.view.cpu_milli == 500
 
     story(tell)
