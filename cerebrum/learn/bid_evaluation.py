@@ -99,8 +99,8 @@ def random_bids(seed: int) -> Chooser:
     return Chooser(_scored("best-fit"), rows)
 
 
-def learned(bidder: Bidder) -> Chooser:
-    """Every node bids what its network says."""
+def learned(bidder: Bidder, encoder: Encoder | None = None) -> Chooser:
+    """Every node bids what its network says of what `encoder` (None: `bid`) shows of it."""
 
     def rows(clusters: Clusters) -> NDArray[np.int64]:
         mask = clusters.mask
@@ -109,7 +109,7 @@ def learned(bidder: Bidder) -> Chooser:
         bids[mask] = bidder.values(seen).argmax(axis=-1)
         return award(bids, mask)
 
-    return Chooser(get_encoder("bid"), rows)
+    return Chooser(encoder or get_encoder("bid"), rows)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cerebrum.learn.best_weights import BestWeights, Weights
 from cerebrum.learn.bid_evaluation import (
     HEURISTICS,
     Outcome,
@@ -29,11 +30,10 @@ from cerebrum.learn.bid_evaluation import (
 )
 from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
-from cerebrum.learn.checkpoints import load, save
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.mixing import Method
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
-from cerebrum.learn.recipes import CURVE, Settings
+from cerebrum.learn.recipes import Settings
 from cerebrum.model.errors import NotFound
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.bid_schema import SCHEMA
@@ -48,7 +48,6 @@ EACH = 8
 """Episodes a held-out seed: one alone says little, as load and nodes are drawn anew in each."""
 CHOSEN_ON = range(1001, 1121)
 """Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
-LOOK_EVERY = 2  # rounds
 TRAINING_SCENARIOS = 256
 CLUSTERS, MOST_NODES = 128, 32
 SHAPING = Shaping(kwh_per_kw=0.45, kwh_per_gpu=0.25, energy=0.0)
@@ -78,25 +77,20 @@ def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
     return TeamTrainer(BidTeam(clusters, SHAPING), settings)
 
 
-def train_method(
-    settings: Settings, method: Method
-) -> tuple[TeamTrainer, dict[str, NDArray[np.float32]]]:
-    """QMIX, VDN or IQL, all with the same settings: the trainer at its end, and its best weights.
-
-    Curve and checkpoint are in `settings.out`.
-    """
+def train_method(settings: Settings, method: Method) -> tuple[TeamTrainer, Weights]:
+    """QMIX, VDN or IQL by the same settings: the trainer at its end, and its best weights."""
     if settings.data is None:
         raise NotFound("the bidder is trained on openb: name the folder of real traces")
     chosen = replace(
         SETTINGS, method=method, seed=settings.seed, rounds=settings.steps(SETTINGS.rounds)
     )
     trainer = make_trainer(training_source(settings.data), chosen)
-    checkpoint = settings.out / "checkpoint.safetensors"
-    if settings.resume and checkpoint.is_file():
-        trainer.resume(checkpoint)
-    best = _Best(replace(training_source(settings.data), variants=2**31), trainer, settings)
-    trainer.train(settings.out / CURVE, checkpoint, best.watch, checkpoint_every=LOOK_EVERY)
-    return trainer, best.weights
+    unseen = replace(training_source(settings.data), variants=2**31)
+
+    def cost_kwh(weights: Weights) -> float:
+        return float(evaluate(unseen, CHOSEN_ON, learned(Bidder(weights))).per_node.mean())
+
+    return trainer, BestWeights(trainer, settings, cost_kwh).train()
 
 
 def train(settings: Settings) -> Artefact:
@@ -120,30 +114,6 @@ def evaluate_artefact(artefact: Artefact, settings: Settings) -> tuple[Evaluatio
         raise NotFound("evaluated on the openb traces: give their folder with --data")
     held_out = replace(training_source(settings.data), variants=2**31)
     return _rows(rate(held_out, {"qmix": Bidder(artefact.weights)}))
-
-
-class _Best:
-    """The weights that cost least on `CHOSEN_ON` so far: bids go up and down to the end of a run,
-    as each node's best bid depends on those of the others."""
-
-    def __init__(self, source: Sampled, trainer: TeamTrainer, settings: Settings) -> None:
-        self._source, self._trainer, self._settings = source, trainer, settings
-        self._path = settings.out / "best.safetensors"
-        self.weights, self._cost = trainer.weights(), np.inf
-        if settings.resume and self._path.is_file():
-            self.weights, facts = load(self._path)
-            self._cost = float(facts["cost_kwh"])
-
-    def watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
-        """Look at the weights of the moment every few rounds, and at the last ones."""
-        if done % LOOK_EVERY == 0 or done == total:
-            weights = self._trainer.weights()
-            found = evaluate(self._source, CHOSEN_ON, learned(Bidder(weights)))
-            cost = float(found.per_node.mean())
-            if cost < self._cost:
-                self.weights, self._cost = weights, cost
-                save(self._path, weights, {"cost_kwh": cost, "round": done})
-        self._settings.progress(done, total, line)
 
 
 def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> dict[str, Outcome]:

@@ -15,12 +15,17 @@ pytestmark = pytest.mark.needs(module="torch")
 
 
 @pytest.mark.slow
-def test_the_recipe_makes_a_bidder_that_answers(tmp_path: Path) -> None:
+def test_the_recipe_makes_a_bidder_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One round of it: the whole way from training to an auction, and the same bytes twice."""
+    from cerebrum.learn import schedule_bidder as recipe
     from cerebrum.learn.recipes import Settings
-    from cerebrum.learn.schedule_bidder import ROUNDS, train
 
-    made = [train(Settings(tmp_path / str(i), budget=1 / ROUNDS)) for i in range(2)]
+    monkeypatch.setattr(recipe, "CHOSEN_ON", range(1000, 1004))
+    monkeypatch.setattr(recipe, "HELD_OUT", range(3))
+    once = 1 / recipe.SETTINGS.rounds
+    made = [recipe.train(Settings(tmp_path / str(i), budget=once)) for i in range(2)]
 
     artefacts.write(tmp_path / "bidder.safetensors", made[0])
     Auction(artefacts.read(tmp_path / "bidder.safetensors"))
@@ -39,8 +44,12 @@ def test_the_shipped_bidder_rejects_less_than_bids_by_lot() -> None:
     found = artefacts.shipped().get(recipe.NAME)
     if found is None:
         pytest.skip("it does not ship")
-    choose = recipe.choosers(Bidder(artefacts.read(found).weights))
-    lost = {name: recipe.rejected(32, choose[name]) for name in (recipe.NAME, "random bids")}
+    choosers = recipe.choosers(Bidder(artefacts.read(found).weights))
+    held_out = recipe.source((32, 32), seed=1)
+    lost = {
+        name: recipe.rejected(held_out, recipe.HELD_OUT, choosers[name])
+        for name in (recipe.NAME, "random bids")
+    }
 
     assert lost[recipe.NAME].mean() < lost["random bids"].mean()
     told = artefacts.read(found).card.evaluation

@@ -4,6 +4,10 @@ DARO's `/schedule` says cores and GB available on each node, not how large the n
 for it is trained on this and nothing else: a capacity that nobody told is not made up. NumPy only;
 `availability_features` is the same as a kernel, for training.
 
+*Room* is how much of what may come a node could take: of each of 35 kinds of reference task (1/4 to
+16 cores, half a GB to 8 GB a core) as many as would fit alone, where a task of 16 cores or 64 GB
+counts 1; the mean over the kinds. It falls in steps, so a placement may cost much room or none.
+
 A GB is 2^30 bytes, which others call a GiB.
 """
 
@@ -15,9 +19,16 @@ from numpy.typing import NDArray
 from cerebrum.policies.learned.schema import Schema, share
 from cerebrum.policies.learned.sizes import CORES, GIB, Numbers, size
 
+REFERENCE = np.array(
+    [(cores, cores * gb) for cores in (0.25, 0.5, 1, 2, 4, 8, 16) for gb in (0.5, 1, 2, 4, 8)]
+)
+"""float64[35, 2]: cores and GB of the reference tasks; divisions by powers of two are exact."""
+MOST, SLACK = 1e9, 1e-9
+"""Tasks of a kind at most, and what a sum of decimals may be short of a whole number."""
+
 SCHEMA = Schema(
     "availability",
-    1,
+    2,
     (
         share("cpu_available", "cores / (cores + 16) that are free"),
         share("memory_available", "GB / (GB + 64) that are free"),
@@ -28,6 +39,8 @@ SCHEMA = Schema(
         share("cpu_left", "cores / (cores + 16) free afterwards"),
         share("memory_left", "GB / (GB + 64) free afterwards"),
         share("skew", "cpu_taken less memory_taken: what would be stranded"),
+        share("room_left", "room / (room + 1) afterwards"),
+        share("room_lost", "lost / (lost + asked): room lost, and the task's own size"),
     ),
 )
 
@@ -40,6 +53,8 @@ def observe(
     What is overdrawn (negative) counts as nothing left.
     """
     taken = _taken(cpu, cpu_free), _taken(memory, memory_free)
+    left = room(cpu_free - cpu, memory_free - memory)
+    lost = room(cpu_free, memory_free) - left
     columns = (
         size(cpu_free, CORES),
         size(memory_free, GIB),
@@ -49,8 +64,22 @@ def observe(
         size(cpu_free - cpu, CORES),
         size(memory_free - memory, GIB),
         taken[0] - taken[1],
+        size(left, 1.0),
+        lost / np.maximum(lost + amount(cpu, memory), SLACK),
     )
     return np.stack(columns, -1).astype(np.float32)
+
+
+def amount(cpu: Numbers | float, memory: Numbers | float) -> Numbers:
+    """The larger of the two: 1 is 16 cores or 64 GB."""
+    return np.maximum(cpu / CORES, memory / GIB)
+
+
+def room(cpu_free: Numbers, memory_free: Numbers) -> Numbers:
+    """float64[nodes]: how much of the reference tasks nodes with so many cores and GB free take."""
+    cores, gb = REFERENCE.T
+    fit = np.minimum(cpu_free[:, None] / cores, memory_free[:, None] / gb)
+    return np.floor(np.clip(fit, 0.0, MOST) + SLACK) @ amount(cores, gb) / len(REFERENCE)
 
 
 def _taken(asked: float, free: Numbers) -> Numbers:

@@ -79,3 +79,22 @@ def test_an_overdrawn_node_has_nothing_left() -> None:
     by_name = dict(zip(availability.SCHEMA.names, seen.tolist(), strict=True))
     assert by_name["cpu_available"] == by_name["cpu_left"] == by_name["cpu_taken"] == 0.0
     assert np.isfinite(seen).all()
+
+
+def test_room_falls_in_steps_of_what_still_fits() -> None:
+    """16 cores and 128 GB hold one reference task of 16 cores; with half a core gone, none."""
+    whole, broken = availability.room(np.array([16.0, 15.5]), np.array([128.0, 128.0]))
+    small = availability.room(np.array([15.5, 15.0]), np.array([128.0, 128.0]))
+
+    assert whole - broken > 2 * (small[0] - small[1])
+    assert availability.room(np.array([-1.0, 0.2]), np.array([64.0, 64.0])).tolist() == [0.0, 0.0]
+    # One task of each of the five kinds of a quarter core, and nothing larger.
+    quarter = availability.room(np.array([0.25]), np.array([2.0]))
+    assert quarter == pytest.approx(sum(max(4, gb) / 256 for gb in (0.5, 1, 2, 4, 8)) / 35)
+
+
+def test_decimals_that_do_not_add_up_lose_no_room() -> None:
+    """2.3 - 0.3 is a little less than 2 in binary."""
+    assert availability.room(np.array([2.3 - 0.3]), np.array([4.0])) == pytest.approx(
+        availability.room(np.array([2.0]), np.array([4.0]))
+    )

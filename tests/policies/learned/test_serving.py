@@ -85,7 +85,9 @@ def test_a_model_trained_on_other_features_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     artefacts.write(path, replace(whole, card=whole.card.model_copy(update={"observation": other})))
 
-    with pytest.raises(ConfigError, match=f"{other.hash}.*{bidders.SCHEMA.hash}.*skew"):
+    with pytest.raises(
+        ConfigError, match=f"{other.hash}.*{bidders.SCHEMA.hash}.*{features[-1].name}"
+    ):
         get_policy(f"learned:{path}")
 
 

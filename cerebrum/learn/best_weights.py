@@ -1,0 +1,54 @@
+"""The weights of a team that were best on the way: bids go up and down to the end of a run, as each
+node's best bid depends on those of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerebrum.learn.checkpoints import load, save
+from cerebrum.learn.qmix import TeamTrainer
+from cerebrum.learn.recipes import CURVE, Settings
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+class BestWeights:
+    """The `weights` of `trainer` that had the least `cost` so far, looked at every `every` rounds.
+
+    What it knows is kept beside the checkpoint, so that a resumed run chooses among all of them.
+    """
+
+    def __init__(
+        self,
+        trainer: TeamTrainer,
+        settings: Settings,
+        cost: Callable[[Weights], float],
+        every: int = 2,
+    ) -> None:
+        self._trainer, self._settings, self._cost, self._every = trainer, settings, cost, every
+        self._kept = settings.out / "best.safetensors"
+        self.weights, self.least = trainer.weights(), np.inf
+
+    def train(self) -> Weights:
+        """The whole run, or what is left of it; curve and checkpoint are in `settings.out`."""
+        checkpoint = self._settings.out / "checkpoint.safetensors"
+        if self._settings.resume and checkpoint.is_file():
+            self._trainer.resume(checkpoint)
+            if self._kept.is_file():
+                self.weights, facts = load(self._kept)
+                self.least = float(facts["cost"])
+        curve = self._settings.out / CURVE
+        self._trainer.train(curve, checkpoint, self._watch, checkpoint_every=self._every)
+        return self.weights
+
+    def _watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
+        if done % self._every == 0 or done == total:
+            weights = self._trainer.weights()
+            cost = self._cost(weights)
+            if cost < self.least:
+                self.weights, self.least = weights, cost
+                save(self._kept, weights, {"cost": cost, "round": done})
+        self._settings.progress(done, total, line)

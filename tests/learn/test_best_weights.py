@@ -1,0 +1,73 @@
+"""Of all the weights a run goes through the best are kept, also across an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cerebrum.learn.best_weights import BestWeights, Weights  # noqa: E402
+from cerebrum.learn.games import two_step_game  # noqa: E402
+from cerebrum.learn.qmix import TeamSettings, TeamTrainer  # noqa: E402
+from cerebrum.learn.recipes import Settings  # noqa: E402
+
+SETTINGS = TeamSettings(rounds=8, round_steps=5, hidden=(8,), replay_slices=15)
+
+
+class Killed(BaseException):
+    pass
+
+
+def run(
+    out: Path, costs: Iterator[float], resume: bool = False
+) -> tuple[Weights, list[tuple[float, Weights]]]:
+    """A run whose weights are judged by a list: the best of them, and all that were looked at."""
+    trainer = TeamTrainer(two_step_game(4), SETTINGS, torch.device("cpu"))
+    looks: list[tuple[float, Weights]] = []
+
+    def cost(weights: Weights) -> float:
+        found = next(costs)
+        if np.isnan(found):
+            raise Killed
+        looks.append((found, weights))
+        return found
+
+    best = BestWeights(trainer, Settings(out, resume=resume), cost)
+    try:
+        return best.train(), looks
+    except Killed:
+        return best.weights, looks
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_weights_that_cost_least_are_kept_not_the_last(tmp_path: Path) -> None:
+    best, looks = run(tmp_path, iter([3.0, 1.0, 2.0, 1.0]))
+
+    assert len(looks) == 4  # every second of eight rounds
+    assert same(best, looks[1][1])
+    assert not same(best, looks[3][1])
+
+
+def test_a_resumed_run_knows_what_was_best_before_it_was_stopped(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "whole", iter([3.0, 1.0, 2.0, 4.0]))
+
+    run(tmp_path / "cut", iter([3.0, 1.0, np.nan]))
+    resumed, looks = run(tmp_path / "cut", iter([2.0, 4.0]), resume=True)
+
+    assert len(looks) == 2
+    assert same(resumed, whole)
+
+
+def test_a_run_that_begins_anew_forgets_the_one_before(tmp_path: Path) -> None:
+    run(tmp_path, iter([1.0, 1.0, 1.0, 1.0]))
+
+    best, looks = run(tmp_path, iter([5.0, 4.0, 3.0, 6.0]))
+
+    assert same(best, looks[2][1])
