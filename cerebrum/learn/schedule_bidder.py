@@ -156,7 +156,8 @@ def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, f
         statistics_note=f"{TEAMS} clusters, 200 decisions each, after training",
         evaluation=tuple(evaluation(bidder)),
         limits=("sees neither how large a node is nor GPUs; made for generated clusters",
-                "its reference tasks have the sizes of the generated ones: other mixes may gain less",
+                "its reference tasks have the sizes of the generated ones: "
+                "other mixes may gain less",
                 "the rule behind its reward, least room lost by exact numbers, is level with it",
                 f"{rounds * SETTINGS.round_steps * TEAMS:,} decisions of training"),
     )  # fmt: skip
