@@ -186,6 +186,7 @@ class Agent:
 
     def _turned(self, changed: bool) -> None:
         """After each turn: wake who may have something to do now."""
+        self.leases.stored()
         if self.life.orders or changed:
             self.runner.to_act.set()
         if changed:

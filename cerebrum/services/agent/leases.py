@@ -18,15 +18,21 @@ _KEEP_SHARE = 0.1  # of a fence: how far the moment on disk, or the executor's, 
 
 
 class Leases:
-    """When each assignment's fence closes. All but `remaining_s` belongs in a turn."""
+    """When each assignment's fence closes. All but `remaining_s` belongs in a turn.
+
+    A contact counts once the turn in which it was heard is stored: the same turn ends what expired
+    before it, and if that is not stored, as on a full disk, no fence may open again.
+    """
 
     def __init__(self, ledger: Ledger, life: Lifecycle, boot_id: str) -> None:
         self._ledger, self._life, self._boot_id = ledger, life, boot_id
         self.contact_s = -math.inf
+        self._heard_s = -math.inf  # in this turn
         self.fenced_at_s = -math.inf  # the contact that the executor's deadlines were made from
 
     def load(self) -> None:
         """Go on from what is on disk, unless this life knows better."""
+        self._heard_s = -math.inf
         values = self._ledger.values
         if values.get("boot_id", self._boot_id) == self._boot_id:
             self.contact_s = max(self.contact_s, float(values.get("contact_s", -math.inf)))
@@ -36,14 +42,18 @@ class Leases:
     def heard(self, sent_s: float) -> None:
         """A request sent then was answered. What has expired before stays expired."""
         self.expire()
-        self.contact_s = max(self.contact_s, sent_s)
+        self._heard_s = max(self.contact_s, self._heard_s, sent_s)
         shortest_s = min((a.fence_after_s or math.inf for a in self._fenced()), default=math.inf)
         stored_s = float(self._ledger.values.get("contact_s", -math.inf))
-        if self.contact_s - stored_s >= _KEEP_SHARE * shortest_s or (
+        if self._heard_s - stored_s >= _KEEP_SHARE * shortest_s or (
             shortest_s < math.inf and self._ledger.values.get("boot_id") != self._boot_id
         ):
-            self._ledger.set("contact_s", self.contact_s)
+            self._ledger.set("contact_s", self._heard_s)
             self._ledger.set("boot_id", self._boot_id)
+
+    def stored(self) -> None:
+        """The turn is over and stored."""
+        self.contact_s = max(self.contact_s, self._heard_s)
 
     def expire(self) -> None:
         """End what is behind a closed fence."""
