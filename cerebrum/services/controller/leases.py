@@ -53,9 +53,9 @@ async def _note_lost(context: Context, now_s: float) -> None:
     ]
     for session in fresh:
         await context.write(lambda change, s=session: _lost(change, s))
-        # Unless it spoke up while we wrote: then it is lost for a moment, and back with its
-        # next contact, which will say so.
-        session.lost = True
+        # It may have spoken up, or registered, while we wrote: then it is lost for a moment, and
+        # back with its next contact, which will say so.
+        context.sessions[session.cluster].lost = True
 
 
 def _lost(change: Change, session: Session) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from cerebrum.model.federation import ClusterView, Decomposition
 from cerebrum.policies.assignment.auction import summaries
@@ -34,6 +35,7 @@ from cerebrum.services.controller._specs import Shape, core_s
 from cerebrum.services.controller._waiting import wait_for
 from cerebrum.services.controller.auction import Auctions
 from cerebrum.services.errors import StoreUnavailable
+from cerebrum.services.store import schema as db
 
 MAX_AUCTIONS = 16
 """Workflows whose parts are auctioned at one time."""
@@ -177,11 +179,23 @@ class Planner:
             await self._set_aside(shape, priority, pending, avoided)
             return 0
         if not await context.write(lambda change: self._store(change, decision), [shape]):
-            context.queue.push(workflow_id, priority)  # a cluster left meanwhile
+            await self._take_as_stored()
+            context.queue.push(workflow_id, priority)
             return 0
         self._unfit.pop(workflow_id, None)
         self._reserve(decision, pending)
         return 1
+
+    async def _take_as_stored(self) -> None:
+        """A plan was refused. Where a cluster left meanwhile we know it already; where what we
+        remember and what is stored have parted, every plan would be refused from now on."""
+        table = db.clusters
+        query = select(table.c.id, table.c.state, table.c.cordoned)
+        for row in await self._context.store.read(lambda conn: conn.execute(query).all()):
+            session = self._context.sessions.get(row.id)
+            if session is not None:
+                session.lost |= row.state == "lost"  # its next contact stores that it is back
+                session.cordoned = bool(row.cordoned)
 
     def _store(self, change: Change, decision: Decision) -> bool:
         rollouts.keep(change, self._context.rollout)

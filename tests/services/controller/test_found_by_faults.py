@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from cerebrum.services.store import schema as db
 from tests.services.controller.rig import Agent, Rig, chain, job, settle, story
 
 
@@ -162,5 +163,24 @@ def test_the_registration_stored_last_counts_whatever_is_heard_of_last():
         await slow
         [cluster] = rig.controller.clusters()
         assert cluster.view.cpu_milli == 500
+
+    story(tell)
+
+
+def test_what_is_remembered_of_a_cluster_gives_way_to_what_is_stored():
+    """A note that it is lost may be stored after its next registration: remembered as live, it was
+    planned for, and the plan refused, again and again without a pause."""
+
+    async def tell(rig: Rig) -> None:
+        agent = await rig.agent("a")
+        workflow = await rig.submit(job("x"))
+        with rig.store._engine.begin() as connection:
+            connection.execute(db.clusters.update().values(state="lost"))
+        assert await rig.controller.plan_once() == 0
+        [cluster] = rig.controller.clusters()
+        assert cluster.state == "lost"
+        await agent.poll()
+        await rig.plan()
+        assert rig.states(workflow) == {"x": "assigned"}
 
     story(tell)
