@@ -7,7 +7,9 @@ import math
 
 import pytest
 
+from cerebrum.model.cluster import Node
 from cerebrum.model.protocols import Explanation, ScoreRow
+from cerebrum.model.resources import Resources
 from cerebrum.services.agent.reasons import sentence
 from cerebrum.services.agent.waiting import pause, within
 from cerebrum.services.errors import Unreachable
@@ -188,6 +190,25 @@ def test_who_follows_a_task_that_is_offered_once_more_waits_for_it_once_more():
         await asyncio.sleep(5)
         assert stage.disk.state("w/y") == "blocked"
         await stage.until(lambda: stage.disk.state("w/y") == "succeeded")
+        await stage.kill()
+
+    play(story)
+
+
+def test_a_fence_that_closed_on_a_full_disk_does_not_open_when_the_controller_is_heard_again():
+    async def story() -> None:
+        stage = Stage(nodes=(Node("n0", Resources(1000, 1000)),))
+        stage.controller.offer("a", task("x", 1000), task("y", 1000), fence_after_s=40.0)
+        stage.start()
+        await stage.until(lambda: "running" in {stage.disk.state(f"w/{n}") for n in "xy"})
+        stage.disk.full, stage.controller.reachable = True, False
+        await asyncio.sleep(60)
+        stage.controller.reachable = True
+        await asyncio.sleep(60)  # heard, while the end of what had expired cannot be stored
+        stage.disk.full = False
+        await stage.until(lambda: len(stage.controller.ends()) == 2)
+        assert list(stage.controller.ends().values()) == [[("cancelled", "fenced")]] * 2
+        assert len(stage.starts) == 1
         await stage.kill()
 
     play(story)
