@@ -88,7 +88,7 @@ class Context:
         self._rng = rng
         self.leadership = Leadership(store, clock, name, url, settings.leader_ttl_s)
         self.sessions: dict[str, Session] = {}
-        self.registrations = itertools.count(1)
+        self.numbers = itertools.count(1)  # of what is stored of clusters, in that order
         self.queue = Queue()
         self.shapes = ShapeCache()
         self.halted = False

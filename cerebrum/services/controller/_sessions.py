@@ -37,7 +37,8 @@ class Session:
     """A cluster and the agent that speaks for it. Times on the controller's monotonic clock.
 
     `seen_s`: when its last request was received; `since_s`: when it registered, or we began.
-    `registration`: which one it is from, higher ones were stored later; 0: from the database.
+    `registration`, `cordoning`: the numbers of what was stored and is remembered here, higher ones
+    were stored later; 0: from the database.
     `others`: earlier agents of this cluster that still hold tasks, and when they were last heard.
     `acked_s`: when an ack came last. `dirty`: there may be something to say to it.
     """
@@ -52,6 +53,7 @@ class Session:
     since_s: float
     registration: int = 0
     cordoned: bool = False
+    cordoning: int = 0
     lost: bool = False
     resync: bool = True
     others: dict[str, float] = field(default_factory=dict[str, float])

@@ -130,17 +130,20 @@ async def _cordon(context: Context, cluster: str, *, cordoned: bool) -> None:
     if session is None:
         raise _unknown(context, cluster)
 
-    def work(change: Change) -> None:
+    def work(change: Change) -> int:
         table = db.clusters
         change.connection.execute(
             update(table).where(table.c.id == cluster).values(cordoned=int(cordoned))
         )
         change.log("drained" if cordoned else "uncordoned", cluster=cluster)
         change.woken.add(cluster)
+        return next(context.numbers)
 
-    await context.write(work)
+    number = await context.write(work)
     session = context.sessions.get(cluster, session)
-    session.cordoned = cordoned
+    # The database may have answered late: what was stored last counts, not what was heard of last.
+    if session.cordoning < number:
+        session.cordoned, session.cordoning = cordoned, number
 
 
 async def _move_all(context: Context, cluster: str, states: Iterable[str], reason: str) -> None:

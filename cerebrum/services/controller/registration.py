@@ -30,7 +30,7 @@ async def register(context: Context, message: Register) -> Registered:
     def work(change: Change) -> tuple[int, int]:
         report_seq = _store(change, message, replaces, old is not None and old.lost)
         # The row of the cluster is ours until we commit: numbers rise as what is stored does.
-        return report_seq, next(context.registrations)
+        return report_seq, next(context.numbers)
 
     report_seq, number = await context.write(work)
     _remember(context, message, number, now_s)
@@ -145,6 +145,7 @@ def _remember(context: Context, message: Register, number: int, now_s: float) ->
     )  # fmt: skip
     if old is not None:
         session.backlog, session.cordoned = old.backlog, old.cordoned
+        session.cordoning = old.cordoning
         session.others = dict(old.others)
         if old.identity == message.identity:
             session.since_s, session.seen_s = old.since_s, max(old.seen_s, now_s)

@@ -167,6 +167,22 @@ def test_the_registration_stored_last_counts_whatever_is_heard_of_last():
     story(tell)
 
 
+def test_the_last_word_on_a_drain_counts_whatever_is_heard_of_last():
+    async def tell(rig: Rig) -> None:
+        agent = await rig.agent("a")
+        late = rig.store.late = asyncio.Event()
+        drain = asyncio.ensure_future(rig.controller.drain_cluster("a"))
+        await settle()
+        await rig.controller.uncordon_cluster("a")
+        await agent.register()
+        late.set()
+        await drain
+        workflow = await rig.planned(job("x"))
+        assert rig.states(workflow) == {"x": "assigned"}
+
+    story(tell)
+
+
 def test_what_is_remembered_of_a_cluster_gives_way_to_what_is_stored():
     """A note that it is lost may be stored after its next registration: remembered as live, it was
     planned for, and the plan refused, again and again without a pause."""
