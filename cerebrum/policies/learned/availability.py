@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from cerebrum.policies.learned.schema import Schema, share
 from cerebrum.policies.learned.sizes import CORES, GIB, Numbers, size
 
+_CORES, _GB, _RATIOS = 2.0 ** np.arange(-2, 5), 2.0 ** np.arange(-3, 8), 5
 REFERENCE = np.array(
-    [(cores, cores * gb) for cores in (0.25, 0.5, 1, 2, 4, 8, 16) for gb in (0.5, 1, 2, 4, 8)]
+    [(cores, _GB[i + j]) for i, cores in enumerate(_CORES) for j in range(_RATIOS)]
 )
 """float64[35, 2]: cores and GB of the reference tasks; divisions by powers of two are exact."""
 MOST, SLACK = 1e9, 1e-9
@@ -77,9 +78,17 @@ def amount(cpu: Numbers | float, memory: Numbers | float) -> Numbers:
 
 def room(cpu_free: Numbers, memory_free: Numbers) -> Numbers:
     """float64[nodes]: how much of the reference tasks nodes with so many cores and GB free take."""
-    cores, gb = REFERENCE.T
-    fit = np.minimum(cpu_free[:, None] / cores, memory_free[:, None] / gb)
-    return np.floor(np.clip(fit, 0.0, MOST) + SLACK) @ amount(cores, gb) / len(REFERENCE)
+    # Of 35 kinds 7 differ in cores and 11 in GB: each is divided once, and sums are exact.
+    by_cores, by_gb = _whole(cpu_free / _CORES[:, None]), _whole(memory_free / _GB[:, None])
+    amounts = amount(*REFERENCE.T).reshape(-1, _RATIOS)
+    found = np.zeros_like(cpu_free)
+    for i, of_each in enumerate(amounts):
+        found += of_each @ np.minimum(by_cores[i], by_gb[i : i + _RATIOS])
+    return found / len(REFERENCE)
+
+
+def _whole(fit: Numbers) -> Numbers:
+    return np.floor(np.clip(fit, 0.0, MOST) + SLACK)
 
 
 def _taken(asked: float, free: Numbers) -> Numbers:

@@ -198,6 +198,7 @@ def task(name: str, seconds: float = 5.0, after: Iterable[str] = (), **spec: Any
     )  # fmt: skip
 
 
+ONE_CORE = (Node("n0", Resources(1000, 1000)),)
 NODES = tuple(
     Node(f"n{i}", Resources(4000, 4096), power=PowerModel(100.0, 300.0, 4000)) for i in range(2)
 )

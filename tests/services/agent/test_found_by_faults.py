@@ -7,13 +7,11 @@ import math
 
 import pytest
 
-from cerebrum.model.cluster import Node
 from cerebrum.model.protocols import Explanation, ScoreRow
-from cerebrum.model.resources import Resources
 from cerebrum.services.agent.reasons import sentence
 from cerebrum.services.agent.waiting import pause, within
 from cerebrum.services.errors import Unreachable
-from tests.services.agent.stage import Clock, Stage, play, task
+from tests.services.agent.stage import ONE_CORE, Clock, Stage, play, task
 
 
 def test_a_run_whose_end_nobody_saw_is_repeated_and_not_held_against_its_task():
@@ -197,7 +195,7 @@ def test_who_follows_a_task_that_is_offered_once_more_waits_for_it_once_more():
 
 def test_a_fence_that_closed_on_a_full_disk_does_not_open_when_the_controller_is_heard_again():
     async def story() -> None:
-        stage = Stage(nodes=(Node("n0", Resources(1000, 1000)),))
+        stage = Stage(nodes=ONE_CORE)
         stage.controller.offer("a", task("x", 1000), task("y", 1000), fence_after_s=40.0)
         stage.start()
         await stage.until(lambda: "running" in {stage.disk.state(f"w/{n}") for n in "xy"})

@@ -10,9 +10,7 @@ from cerebrum.executors.simulated_runs import Faults
 from cerebrum.model.cluster import Node
 from cerebrum.model.resources import Resources
 from cerebrum.services import wire
-from tests.services.agent.stage import Stage, play, task
-
-ONE_CORE = (Node("n0", Resources(1000, 1000)),)
+from tests.services.agent.stage import ONE_CORE, Stage, play, task
 
 
 def test_an_offer_is_stored_confirmed_run_and_reported_in_order():
