@@ -36,6 +36,13 @@ Explore = Annotated[
 CandidateDeadline = Annotated[
     float | None, typer.Option(help="Seconds that a candidate may take for a decision.")
 ]
+CandidatePatience = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a candidate may let a task wait which the policy would start (a learned "
+        "job order needs hours; default 0)."
+    ),
+]
 
 
 def run(serving: Coroutine[Any, Any, int], many_requests: bool = False) -> int:

@@ -42,6 +42,7 @@ def lca(
     rollout: server.RolloutMode = None,
     explore: server.Explore = None,
     candidate_deadline: server.CandidateDeadline = None,
+    candidate_patience: server.CandidatePatience = None,
     state: Annotated[
         Path | None, typer.Option(help="Folder of its database, runs and logs.")
     ] = None,
@@ -124,7 +125,7 @@ def lca(
         LcaSettings, cluster_id=cluster_id, gcc_url=gcc_url, host=host, port=port,
         nodes=nodes or None, nodes_file=nodes_file, executor=executor, policy=policy, state=state,
         candidate=candidate, rollout=rollout, explore=explore,
-        candidate_deadline_s=candidate_deadline,
+        candidate_deadline_s=candidate_deadline, candidate_patience_s=candidate_patience,
         kubeconfig=kubeconfig, kube_context=context, namespace=namespace, mode=mode,
         scheduler_name=scheduler_name, placement=placement, pod_template=pod_template,
         image=image, leader_election=leader_election,

@@ -50,11 +50,12 @@ def describe(model: Model, output: options.Form = Output.TABLE) -> None:
     features, evaluation = card["observation"].pop("features"), card.pop("evaluation")
     seeds = card.pop("seeds")
     emit_one(card | {"seeds": _seeds(seeds), "weights": _shapes(artefact)}, output)
-    seen = artefact.statistics
+    seen, usual = artefact.statistics, artefact.usual
     for i, feature in enumerate(features):
         feature |= {"mean": seen.mean[i], "low": seen.low[i], "high": seen.high[i]}
+        feature["wander"] = None if usual is None else usual.wander[i]
     print()
-    emit(features, output, ["name", "unit", "scale", "mean", "low", "high", "meaning"])
+    emit(features, output, ["name", "unit", "scale", "mean", "low", "high", "wander", "meaning"])
     if evaluation:
         print()
         emit(evaluation, output, _SHOWN)

@@ -34,6 +34,7 @@ from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.mixing import Method
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
 from cerebrum.learn.recipes import Settings
+from cerebrum.learn.usual import with_usual
 from cerebrum.model.errors import NotFound
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.bid_schema import SCHEMA
@@ -48,6 +49,8 @@ EACH = 8
 """Episodes a held-out seed: one alone says little, as load and nodes are drawn anew in each."""
 CHOSEN_ON = range(1001, 1121)
 """Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
+USUAL = 48
+"""Runs that tell what is usual."""
 TRAINING_SCENARIOS = 256
 CLUSTERS, MOST_NODES = 128, 32
 SHAPING = Shaping(kwh_per_kw=0.45, kwh_per_gpu=0.25, energy=0.0)
@@ -101,11 +104,11 @@ def train(settings: Settings) -> Artefact:
     assert settings.data is not None
     held_out = replace(training_source(settings.data), variants=2**31)
     outcomes = rate(held_out, {"qmix": Bidder(weights)})
-    return Artefact(
-        _card(settings, trainer, outcomes, cpu, wall),
-        weights,
-        Statistics.of(_observations(trainer)),
-    )
+    card, statistics = _card(settings, trainer, outcomes, cpu, wall), _observations(trainer)
+    made = Artefact(card, weights, Statistics.of(statistics))
+    longer = replace(held_out, tasks_per_node=100)
+    runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
+    return with_usual(made, runs, queue="reject")
 
 
 def evaluate_artefact(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cerebrum.engine.metrics import task_columns
 from cerebrum.executors.simulated import Simulation
-from cerebrum.learn.job_sequences import BLOCK, LOAD
+from cerebrum.learn.job_sequences import BLOCK, LOAD, as_scenario, resampled
+from cerebrum.learn.usual import with_usual
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import Scenario
 from cerebrum.policies import get_policy
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 PUBLISHED = {"none": 254.67, "easy": 58.64}
 """RLScheduler's learned agent on Lublin-1 (Zhang et al., SC'20), mean of ten windows."""
 RIVALS = ("sjf", "f1")
+USUAL = 32
+"""Windows of training that tell what is usual."""
 
 
 def slowdown(scenario: Scenario, policy: Policy) -> float:
@@ -55,7 +58,11 @@ def artefact(search: Search, scenario: Scenario) -> Artefact:
     network = Network.read(weights)  # as it will be served: rounded to float32
     longest = outside(len(search.split.trace), search.split.test)[0]
     seen = observed(scenario, network, search.backfill, [int(longest[0]), int(longest[-1023])])
-    return Artefact(_card(search, scenario, network), weights, Statistics.of(seen))
+    made = Artefact(_card(search, scenario, network), weights, Statistics.of(seen))
+    settings, split = search.settings, search.split
+    rng = np.random.default_rng([settings.seed, 3])
+    runs = (resampled(split.trace, split.train, rng) for _ in range(settings.steps(USUAL)))
+    return with_usual(made, map(as_scenario, runs))
 
 
 def _card(search: Search, scenario: Scenario, network: Network) -> Card:

@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.learn.batch_queue import Window
+from cerebrum.model.cluster import Cluster, Node
 from cerebrum.model.errors import ConfigError
+from cerebrum.model.resources import Resources
 from cerebrum.model.scenario import Scenario
+from cerebrum.model.tasks import TaskClass, TaskTable
 
 BLOCK = (16, 256)
 """Jobs in a block, both included."""
@@ -49,6 +52,18 @@ def columns(scenario: Scenario) -> Window:
             f"expected jobs that end and fit on {machine} processors, got one that does not"
         )
     return found
+
+
+def as_scenario(jobs: Window) -> Scenario:
+    """The reverse of `columns`: one node of so many cores, and a task a job."""
+    sizes, class_id = np.unique(jobs.processors, return_inverse=True)
+    tasks = TaskTable.build(
+        [f"job-{i}" for i in range(len(jobs))],
+        [TaskClass(Resources(cpu_milli=round(1000 * size))) for size in sizes.tolist()],
+        class_id, jobs.submit_s, jobs.run_s, jobs.requested_s,
+    )  # fmt: skip
+    machine = Node("machine", Resources(cpu_milli=1000 * jobs.machine), slots=len(jobs))
+    return Scenario(Cluster((machine,)), tasks)
 
 
 def part(trace: Window, first: int, length: int) -> Window:

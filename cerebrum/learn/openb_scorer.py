@@ -22,7 +22,9 @@ from cerebrum.learn.packing import demand, price_list
 from cerebrum.learn.placements import placements
 from cerebrum.learn.recipes import CURVE, Settings
 from cerebrum.learn.trials import Arrivals, Trials
+from cerebrum.learn.usual import with_usual
 from cerebrum.model.errors import NotFound
+from cerebrum.model.scenario import Scenario
 from cerebrum.policies.learned.artefact import (
     Artefact,
     Card,
@@ -40,6 +42,8 @@ GENERATIONS = 30
 POPULATION, PER_GENERATION, STEP, VALIDATE_EVERY = 16, 6, 0.04, 5
 OTHERS = ("gpuspec10", "gpushare40", "cpu050", "multigpu20")
 TRAINING = tuple(Arrivals("default", 1000 + i) for i in range(20))
+USUAL = 3
+"""Runs of training arrivals that tell what is usual."""
 TRAINING_OTHERS = tuple(Arrivals(name, 1100 + i) for i, name in enumerate(OTHERS))
 VALIDATION = tuple(Arrivals("default", 3000 + i) for i in range(10))
 VALIDATION_OTHERS = tuple(Arrivals(name, 3100 + i) for i, name in enumerate(OTHERS))
@@ -221,12 +225,12 @@ def _evaluation(trials: Trials, weights: Vector) -> tuple[EvaluationRow, ...]:
 
 def observed(folder: Path, prices: Vector, every: int = 40, keep: int = 32) -> Vector:
     """float64[n, features]: ways to place a task that FGD met, drawn from one training episode."""
-    from cerebrum import policies, traces
+    from cerebrum import policies
     from cerebrum.executors.simulated import Simulation
 
     first = TRAINING[0]
-    scenario = traces.read(folder, "openb", pods=first.pods, arrivals="fgd", seed=first.seed)
-    world, fgd = Simulation(scenario), policies.get_policy("fgd", queue="reject")
+    world = Simulation(_arrivals(folder, first))
+    fgd = policies.get_policy("fgd", queue="reject")
     draw, seen, step = np.random.default_rng(first.seed), list[Vector](), 0
     while (snapshot := world.next_snapshot()) is not None:
         while decision := fgd.decide(snapshot):
@@ -263,4 +267,13 @@ def _artefact(
             "trained on tasks that never leave",
         ),
     )
-    return Artefact(card, arrays_of(search.best, prices), Statistics.of(observed(folder, prices)))
+    statistics = Statistics.of(observed(folder, prices))
+    made = Artefact(card, arrays_of(search.best, prices), statistics)
+    runs = (_arrivals(folder, one) for one in TRAINING[: settings.steps(USUAL)])
+    return with_usual(made, runs, queue="reject")
+
+
+def _arrivals(folder: Path, given: Arrivals) -> Scenario:
+    from cerebrum import traces
+
+    return traces.read(folder, "openb", pods=given.pods, arrivals="fgd", seed=given.seed)

@@ -26,6 +26,7 @@ from cerebrum.learn.generated import Generated
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer
 from cerebrum.learn.recipes import Settings
 from cerebrum.learn.rewards import NAMES
+from cerebrum.learn.usual import with_usual
 from cerebrum.model.bootstrap import interval
 from cerebrum.policies.learned.artefact import (
     Artefact,
@@ -46,6 +47,8 @@ HELD_OUT = range(20)
 """Seeds of the evaluation; training draws its own, from 1000 up."""
 CHOSEN_ON = range(1000, 1120)
 """Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
+USUAL = 48
+"""Runs that tell what is usual."""
 ROOM = 3.0
 """Charged for room taken needlessly, in nodes' worth of rejected work; chosen on training seeds."""
 SETTINGS = TeamSettings(
@@ -129,7 +132,10 @@ def train(settings: Settings) -> Artefact:
     weights = BestWeights(trainer, settings, lost).train()
     spent = time.process_time() - cpu, time.perf_counter() - begun
     bidder = Bidder(weights)
-    return Artefact(_card(settings, rounds, bidder, spent), weights, _statistics(bidder))
+    made = Artefact(_card(settings, rounds, bidder, spent), weights, _statistics(bidder))
+    longer = replace(source(SIZES), tasks=2000)
+    runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
+    return with_usual(made, runs, queue="reject")
 
 
 def _statistics(bidder: Bidder) -> Statistics:

@@ -84,6 +84,11 @@ class QueuePolicy:
         self._gpus, self._reads_machine = gpus, reads_machine
         self._score = get_scorer(score) if score else None
 
+    @property
+    def keeps_head(self) -> bool:
+        """Whether it knows its head by whom it told to wait: nobody else should tell tasks so."""
+        return self._final
+
     def decide(self, snapshot: Snapshot) -> Decision:
         """Everything that starts now; a `Wait` for the head when it is chosen and has to."""
         queue = self._in_order(snapshot, units(snapshot))
@@ -113,18 +118,21 @@ class QueuePolicy:
         """(place in the queue, unit) by the rule; a head that was chosen before stays the head."""
         if not waiting:
             return []
+        keys = list(reversed(self._order(self.jobs(snapshot, waiting))))
+        if self._final:
+            keys.append(snapshot.tasks.refused[firsts(waiting)] == 0)
+        return [(i, waiting[i]) for i in np.lexsort(keys).tolist()]
+
+    def jobs(self, snapshot: Snapshot, waiting: Sequence[Unit]) -> Jobs:
+        """What the order is shown of these units."""
         columns, first = snapshot.tasks, firsts(waiting)
-        jobs = Jobs(
+        return Jobs(
             snapshot.time_s,
             columns.submit_s[first],
             columns.requested_s[first],
             processors(snapshot, waiting),
             machine(snapshot) if self._reads_machine else None,
         )
-        keys = list(reversed(self._order(jobs)))
-        if self._final:
-            keys.append(columns.refused[first] == 0)
-        return [(i, waiting[i]) for i in np.lexsort(keys).tolist()]
 
     def _fill(
         self,

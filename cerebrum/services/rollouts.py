@@ -37,12 +37,14 @@ _log = structlog.get_logger("cerebrum.rollout")
 class RolloutSettings:
     """`candidate` what the policy is made from (a name, a path); `target` the mode it begins in,
     unless one is stored; `explore` the share of choices made at random; `deadline_s` for an answer;
-    `judge` the policy whose scores measure regret (empty: the baseline, where it has scores)."""
+    `patience_s` how long it may let a task wait that the baseline would start; `judge` the policy
+    whose scores measure regret (empty: the baseline, where it has scores)."""
 
     candidate: str
     target: str = "shadow"
     explore: float = 0.0
     deadline_s: float = 0.1
+    patience_s: float = 0.0
     judge: str = ""
 
 
@@ -73,7 +75,8 @@ class Desk:
         first = parse_target(settings.target)
         self.settings, self.clock, self.wall = settings, clock, wall
         self.standing = Standing(first.mode, first.share)
-        self.limits, self.ladder = Limits(deadline_s=settings.deadline_s), Ladder()
+        self.limits = Limits(deadline_s=settings.deadline_s, patience_s=settings.patience_s)
+        self.ladder = Ladder()
         self.changes: list[Change] = []
         self.on_change: Callable[[], None] = _nobody
         self._stored = -1

@@ -5,7 +5,8 @@ same: sizes are bounded, the header is checked before an array is made, and a we
 number is refused.
 
     metadata    `cerebrum`: the card as JSON
-    tensors     `weights.<name>`, and `statistics.mean|std|low|high|quantiles`
+    tensors     `weights.<name>`, `statistics.mean|std|low|high|quantiles`, and, where the drift
+                of its choices can be told, `usual.quantiles|wander`
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from cerebrum.model.errors import ConfigError, InputError, UnknownName
 from cerebrum.policies.learned.card import Card, EvaluationRow, Observation, parse_card
+from cerebrum.policies.learned.drift import Usual
 from cerebrum.policies.learned.files import SUFFIX, find, shipped
 from cerebrum.policies.learned.statistics import FIELDS, LEVELS, Statistics
 
@@ -33,29 +35,35 @@ MAX_TENSORS = 256
 MAX_DIMENSIONS = 4
 DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
 """Element types that a file may hold, as safetensors calls them."""
+_USUAL = ("quantiles", "wander")
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}$")
 
 
 @dataclass(frozen=True, eq=False)
 class Artefact:
-    """A learned policy: its card, its weights by name, and what its features looked like."""
+    """A learned policy: its card, its weights by name, what its features looked like, and what of
+    it is usual among its choices (None: nobody looked)."""
 
     card: Card
     weights: Mapping[str, NDArray[Any]]
     statistics: Statistics
+    usual: Usual | None = None
 
     def __post_init__(self) -> None:
-        if not self.weights or len(self.weights) > MAX_TENSORS - len(FIELDS):
-            raise ConfigError(
-                f"expected 1 to {MAX_TENSORS - len(FIELDS)} arrays, got {len(self.weights)}"
-            ).at(field="weights")
+        most = MAX_TENSORS - len(FIELDS) - len(_USUAL)
+        if not self.weights or len(self.weights) > most:
+            raise ConfigError(f"expected 1 to {most} arrays, got {len(self.weights)}").at(
+                field="weights"
+            )
         for name, array in self.weights.items():
             _check_weight(name, array)
         wanted = len(self.card.observation.features)
-        if len(self.statistics) != wanted:
-            raise ConfigError(
-                f"expected one for each of the {wanted} features, got {len(self.statistics)}"
-            ).at(field="statistics")
+        for name in ("statistics", "usual"):
+            found = getattr(self, name)
+            if found is not None and len(found) != wanted:
+                raise ConfigError(
+                    f"expected one for each of the {wanted} features, got {len(found)}"
+                ).at(field=name)
 
     @property
     def parameters(self) -> int:
@@ -93,6 +101,8 @@ def write(path: str | Path, artefact: Artefact) -> None:
     path = Path(path)
     tensors = {f"weights.{name}": array for name, array in artefact.weights.items()}
     tensors |= {f"statistics.{name}": getattr(artefact.statistics, name) for name in FIELDS}
+    if artefact.usual is not None:
+        tensors |= {f"usual.{name}": getattr(artefact.usual, name) for name in _USUAL}
     packed = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     # One entry only: safetensors keeps several in an order that changes from run to run.
     data = save(packed, {METADATA: artefact.card.model_dump_json()})
@@ -183,20 +193,30 @@ def _check_tensors(header: Mapping[str, Any]) -> None:
 def _assembled(card: Card, tensors: Mapping[str, NDArray[Any]]) -> Artefact:
     weights: dict[str, NDArray[Any]] = {}
     seen: dict[str, NDArray[Any]] = {}
+    chosen: dict[str, NDArray[Any]] = {}
     for name, array in tensors.items():
         room, _, rest = name.partition(".")
         if room == "weights" and rest:
             weights[rest] = array
         elif room == "statistics" and rest in FIELDS:
             seen[rest] = array
+        elif room == "usual" and rest in _USUAL:
+            chosen[rest] = array
         else:
             raise ConfigError(
-                f"unknown array {name[:200]!r}: expected weights.NAME or "
-                f"statistics.{'|'.join(FIELDS)}"
+                f"unknown array {name[:200]!r}: expected weights.NAME, "
+                f"statistics.{'|'.join(FIELDS)} or usual.{'|'.join(_USUAL)}"
             )
-    if missing := [name for name in FIELDS if name not in seen]:
-        raise ConfigError(f"missing {', '.join(missing)}").at(field="statistics")
-    return Artefact(card, dict(sorted(weights.items())), Statistics(**seen))
+    _complete("statistics", FIELDS, seen)
+    if chosen:
+        _complete("usual", _USUAL, chosen)
+    usual = Usual(**chosen) if chosen else None
+    return Artefact(card, dict(sorted(weights.items())), Statistics(**seen), usual)
+
+
+def _complete(field: str, names: Sequence[str], found: Mapping[str, object]) -> None:
+    if missing := [name for name in names if name not in found]:
+        raise ConfigError(f"missing {', '.join(missing)}").at(field=field)
 
 
 __all__ = [

@@ -93,7 +93,8 @@ class BidPolicy(Vectorised):
 
     def __init__(self, artefact: Artefact, queue: str, gpus: str) -> None:
         self._bids = Bids(artefact, gpus if gpus in GPU_RULES else "best")
-        self.statistics, self.feature_names = artefact.statistics, self._bids.schema.names
+        self.statistics, self.usual = artefact.statistics, artefact.usual
+        self.feature_names = self._bids.schema.names
         super().__init__(artefact.card.name, self._bids, gpus=gpus, ties="name", queue=queue)
 
     def features_of(self, snapshot: Snapshot, task: int, row: int) -> NDArray[np.floating]:

@@ -1,31 +1,80 @@
-"""Drift: whether what a policy sees is distributed as it was in training.
+"""Drift: whether what a policy chooses is distributed as it was in training.
 
 The population stability index, as credit scoring has used it since the 1990s: over bins of the
 training distribution, the sum of (found - expected) ln(found / expected). Below 0.1 nothing moved,
 above 0.25 a population is usually called another one.
+
+Successive choices are no sample of all choices: while a cluster fills, each window of them differs
+from the whole. So what counts as drift is a window further from the whole than every window of the
+training runs was (`Usual.wander`), by more than the mark.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.errors import ConfigError
+from cerebrum.policies.learned.statistics import LEVELS
 
-LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""Of the quantiles in `Statistics`."""
+WINDOW = 500
+"""Successive choices that are looked at together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What a policy's choices looked like where it was trained.
+
+    `quantiles` float64[LEVELS, F] of the features of what it chose; `wander` float64[F] the largest
+    stability index of `WINDOW` successive choices of one run. Raises `ConfigError` for other shapes
+    and for what is not finite.
+    """
+
+    quantiles: NDArray[np.float64]
+    wander: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        features = self.wander.shape
+        wanted = {"wander": features, "quantiles": (len(LEVELS), *features)}
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if len(features) != 1 or array.shape != shape or array.dtype != np.float64:
+                raise ConfigError(
+                    f"expected float64{list(shape)}, got {array.dtype}{list(array.shape)}"
+                ).at(field=f"usual.{name}")
+            if not np.isfinite(array).all():
+                raise ConfigError("expected finite numbers").at(field=f"usual.{name}")
+        if (np.diff(self.quantiles, axis=0) < 0).any():
+            raise ConfigError("expected ascending quantiles").at(field="usual.quantiles")
+
+    def __len__(self) -> int:
+        return len(self.wander)
+
+    @classmethod
+    def of(cls, runs: Iterable[NDArray[np.floating]]) -> Usual:
+        """Of the choices of each run, [choices, F], in their order; a last window that is not full
+        does not count. Raises `ConfigError` where no run fills one."""
+        known = [np.asarray(run, np.float64) for run in runs]
+        windows = [
+            run[first : first + WINDOW]
+            for run in known
+            for first in range(0, len(run) - WINDOW + 1, WINDOW)
+        ]
+        if not windows:
+            raise ConfigError(f"expected a run of at least {WINDOW} choices").at(field="usual")
+        quantiles = np.quantile(np.concatenate(known), LEVELS, axis=0)
+        return cls(quantiles, np.max([indices(one, quantiles) for one in windows], axis=0))
 
 
 class Drift:
-    """Observations against the quantiles of training, judged whenever `window` have come."""
+    """Choices against the usual ones, judged whenever `window` have come."""
 
-    def __init__(self, quantiles: NDArray[np.float64], window: int) -> None:
-        if quantiles.ndim != 2 or len(quantiles) != len(LEVELS):
-            raise ConfigError(
-                f"expected quantiles [{len(LEVELS)}, F], got {list(quantiles.shape)}"
-            ).at(field="statistics.quantiles")
-        self._edges, self._window = quantiles, window
-        self._seen = np.zeros((window, quantiles.shape[1]))
+    def __init__(self, usual: Usual, window: int = WINDOW) -> None:
+        self.usual, self._window = usual, window
+        self._seen = np.zeros((window, len(usual)))
         self._count = 0
 
     def add(self, features: NDArray[np.floating]) -> NDArray[np.float64] | None:
@@ -35,8 +84,13 @@ class Drift:
         if self._count < self._window:
             return None
         self._count = 0
-        columns = zip(self._seen.T, self._edges.T, strict=True)
-        return np.array([stability_index(seen, edges) for seen, edges in columns])
+        return indices(self._seen, self.usual.quantiles)
+
+
+def indices(seen: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[F]: the stability index of each column."""
+    columns = zip(seen.T, quantiles.T, strict=True)
+    return np.array([stability_index(column, edges) for column, edges in columns])
 
 
 def stability_index(seen: NDArray[np.floating], edges: NDArray[np.float64]) -> float:

@@ -21,9 +21,9 @@ from cerebrum.model.decisions import Action, Bind, Decision, Defer, Preempt, Rej
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Policy, Scores
 from cerebrum.model.snapshot import Snapshot
-from cerebrum.policies.learned.drift import Drift
+from cerebrum.policies.learned.drift import WINDOW, Drift, Usual
 from cerebrum.policies.learned.feasibility import misfit
-from cerebrum.policies.learned.sides import single
+from cerebrum.policies.learned.sides import single, starts
 
 T = TypeVar("T")
 Reason = Literal[
@@ -39,16 +39,18 @@ REASONS: dict[Reason, str] = {
     "infeasible": "the engine would refuse it, or nothing would come of it",
     "withheld": "it starts nothing where the baseline starts a task, or ends or rejects one",
     "out-of-distribution": "features outside of what was seen in training",
-    "drift": "over a window the features are distributed otherwise than in training",
+    "drift": "over a window the features are distributed as they never were in training",
 }
 """Reason -> what tripped."""
 
 
 @runtime_checkable
 class Features(Protocol):
-    """A candidate that can show what it looked at. `statistics` describe its training data."""
+    """A candidate that can show what it looked at. `statistics` describe its training data, `usual`
+    what it chose there (None: drift is not looked for)."""
 
     statistics: Seen
+    usual: Usual | None
 
     def features_of(self, snapshot: Snapshot, task: int, row: int) -> NDArray[np.floating]:
         """float[F]: the scaled features of binding `task` to node `row`, as the network sees
@@ -57,9 +59,11 @@ class Features(Protocol):
 
 
 class Seen(Protocol):
-    """What of `learned.statistics.Statistics` the guards use: `quantiles` float64[levels, F]."""
+    """What of `learned.statistics.Statistics` the guards use."""
 
-    quantiles: NDArray[np.float64]
+    def __len__(self) -> int:
+        """How many features there are."""
+        ...
 
     def outside(self, observations: NDArray[np.floating], margin: float = 0.1) -> NDArray[np.bool_]:
         """bool[..., F]: NaN, or beyond what was seen by more than `margin` of its range."""
@@ -72,11 +76,13 @@ class Limits:
 
     `deadline_s` for one decision; it is cut off after ten times that, the first one on an engine,
     which also compiles, after `first_s` (where somebody cuts off at all). `patience_s` how long a
-    task that the baseline would start may have waited when the candidate leaves it (0: not at all;
-    a queue policy that reserves needs more); `defer_s` the longest deferral; `margin` beyond the
-    training range, in parts of it, and `strangers` the part of the features that may lie there;
-    `drift` the largest population stability index of a feature over `window` decisions (0.25 is
-    the usual mark of a shift).
+    task that the baseline would start may have waited when the candidate leaves it while others
+    run, whose ends ask it again (0: not at all; a queue policy that reserves needs more); `defer_s`
+    the longest deferral; `margin` beyond the training range, in parts of it, and `strangers` the
+    part of the features that may lie there; `drift` by how much the population stability index of a
+    feature over `window` decisions may exceed what it was at most in training (0.25 is the usual
+    mark of a shift; training was measured over windows of 500, and shorter ones wander further by
+    chance).
     """
 
     deadline_s: float = 0.1
@@ -86,7 +92,7 @@ class Limits:
     margin: float = 0.1
     strangers: float = 0.0
     drift: float = 0.25
-    window: int = 500
+    window: int = WINDOW
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "first_s", "defer_s", "drift"):
@@ -160,7 +166,7 @@ class Answer:
         if bind is None or not isinstance(self.candidate, Features):
             return None
         found = np.asarray(self.candidate.features_of(self.snapshot, bind.task, bind.row))
-        width = self.candidate.statistics.quantiles.shape[1]
+        width = len(self.candidate.statistics)
         if found.shape != (width,) or found.dtype.kind not in "fiu":
             raise TypeError(f"expected {width} features, got {found.dtype} {found.shape}")
         return found
@@ -228,14 +234,14 @@ def withheld(answer: Answer) -> Trip | None:
             return Trip("withheld", f"task {action.task} is deferred by more than allowed")
         if isinstance(action, Preempt | Reject) and action not in answer.baseline().actions:
             return Trip("withheld", f"{type(action).__name__.lower()} of task {action.task}")
-    if any(isinstance(action, Bind) for action in actions):
+    if starts(answer.decision):
         return None
-    submitted = snapshot.tasks.submit_s
+    submitted, runs = snapshot.tasks.submit_s, len(snapshot.running) > 0
     for action in answer.baseline().actions:
         if not isinstance(action, Bind):
             continue
         waited_s = snapshot.time_s - float(submitted[action.task])
-        if not waited_s < limits.patience_s:
+        if not (runs and waited_s < limits.patience_s):
             name = snapshot.task_names[action.task]
             return Trip("withheld", f"task {name!r} could start and was left")
     return None
@@ -257,17 +263,21 @@ def strange(answer: Answer) -> Trip | None:
 
 
 def drifted(answer: Answer) -> Trip | None:
-    """Over the last window, what it saw was distributed as in training. Else: grave, as it is no
-    accident."""
+    """Over the last window, what it saw was no further from training than training was at times.
+    Else: grave, since it is no accident."""
     features, drift = answer.features, answer.drift
     if features is None or drift is None:
         return None
     found = drift.add(features)
-    if found is None or found.max() <= answer.limits.drift:
+    if found is None:
         return None
-    worst = int(np.argmax(found))
-    names = _names(answer.candidate, np.array([worst]))
-    return Trip("drift", f"{names}: population stability index {found[worst]:.2f}", grave=True)
+    beyond = found - drift.usual.wander
+    worst = int(np.argmax(beyond))
+    if beyond[worst] <= answer.limits.drift:
+        return None
+    names, most = _names(answer.candidate, np.array([worst])), drift.usual.wander[worst]
+    text = f"{names}: population stability index {found[worst]:.2f}, in training at most {most:.2f}"
+    return Trip("drift", text, grave=True)
 
 
 FAULTS = (Exception, SystemExit, CutOff)

@@ -1,7 +1,7 @@
 # pyright: basic, reportPrivateImportUsage=false
-"""What a learned policy saw of a node it chose, for the guards: its features beside its statistics.
+"""What a learned policy saw of what it chose, for the guards: its features beside its statistics.
 
-A policy served from an artefact gets the hook `guards.Features`. It is asked for one node a
+A policy served from an artefact gets the hook `guards.Features`. It is asked for one node or job a
 decision, when a guard looks, and costs nothing otherwise.
 """
 
@@ -18,20 +18,26 @@ from cerebrum.engine.placement import take
 from cerebrum.model.protocols import Policy, Scores
 from cerebrum.model.snapshot import Snapshot
 from cerebrum.policies.learned.artefact import Artefact
+from cerebrum.policies.learned.job_order import JobOrder, Network
 from cerebrum.policies.learned.node_features import SCHEMA, features, fgd_score
+from cerebrum.policies.queueing import QueuePolicy
+from cerebrum.policies.units import units
 
 Hook = Callable[[Snapshot, int, int], NDArray[Any]]
 
 
 def observed(policy: Policy, artefact: Artefact) -> Policy:
-    """The same policy, which can show what it looked at where its kind allows that.
-
-    A policy of bids shows that by itself.
-    """
-    if artefact.card.kind == "node-scorer" and isinstance(policy, Scores):
-        known: Any = policy
-        known.statistics, known.features_of = artefact.statistics, _of_node_scorer(policy, artefact)
-        known.feature_names = tuple(one.name for one in artefact.card.observation.features)
+    """The same policy, which can show what it looked at. A policy of bids does so by itself."""
+    match artefact.card.kind:
+        case "node-scorer" if isinstance(policy, Scores):
+            hook = _of_node_scorer(policy, artefact)
+        case "job-order" if isinstance(policy, QueuePolicy):
+            hook = _of_job_order(policy, artefact)
+        case _:
+            return policy
+    known: Any = policy
+    known.statistics, known.usual, known.features_of = artefact.statistics, artefact.usual, hook
+    known.feature_names = tuple(one.name for one in artefact.card.observation.features)
     return policy
 
 
@@ -60,5 +66,18 @@ def _of_node_scorer(policy: Scores, artefact: Artefact) -> Hook:
             snapshot.nodes[:1].copy(), out,
         )  # fmt: skip
         return out
+
+    return features_of
+
+
+def _of_job_order(policy: QueuePolicy, artefact: Artefact) -> Hook:
+    """The job in the queue that it is taken from."""
+    order = JobOrder(Network.read(artefact.weights))
+
+    def features_of(snapshot: Snapshot, task: int, row: int) -> NDArray[Any]:
+        del row
+        waiting = units(snapshot)
+        place = next(i for i, unit in enumerate(waiting) if task in unit)
+        return order.observe(policy.jobs(snapshot, waiting))[place]
 
     return features_of

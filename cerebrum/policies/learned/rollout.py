@@ -46,9 +46,11 @@ from cerebrum.policies.learned.sides import (
     explained,
     joined,
     key_of,
+    only_waits,
     plain,
     row_of,
     single,
+    starts,
     subject_of,
 )
 from cerebrum.policies.room import Room
@@ -182,10 +184,17 @@ class Rollout:
         if chosen is not None and not everything and not self._all_mine(snapshot, chosen):
             self.standing.elsewhere += 1
             chosen = None
-        if chosen is None or not chosen:
+        if chosen is None or not (chosen or self._stands(baseline())):
             return self._finished(snapshot, baseline(), baseline(), found, trip)
         self.decider = CANDIDATE
         return self._finished(snapshot, chosen, baseline.made, found, trip)
+
+    def _stands(self, base: Decision) -> bool:
+        """Whether an empty answer that tripped nothing is the decision: it leaves what the baseline
+        would start, within `patience_s`; or the head of its queue waits, and the baseline would
+        tell another one to."""
+        keeps_head = bool(getattr(self.candidate, "keeps_head", False))
+        return starts(base) or (keeps_head and only_waits(base))
 
     def _ask(
         self, snapshot: Snapshot, baseline: Callable[[], Decision]
@@ -427,9 +436,9 @@ def beside(candidate: Policy, baseline: Policy, *given: Any, **more: Any) -> Rol
 
 
 def _drift_of(candidate: Policy, limits: guards.Limits) -> guards.Drift | None:
-    if not isinstance(candidate, guards.Features):
+    if not isinstance(candidate, guards.Features) or candidate.usual is None:
         return None
-    return guards.Drift(candidate.statistics.quantiles, limits.window)
+    return guards.Drift(candidate.usual, limits.window)
 
 
 def _scores(policy: Policy) -> Scores:

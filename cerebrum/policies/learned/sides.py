@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cerebrum.model.decisions import Bind, Decision
+from cerebrum.model.decisions import Bind, Decision, Wait
 from cerebrum.model.protocols import Explains, Explanation, Policy, ScoreRow
 from cerebrum.model.snapshot import Snapshot
 
@@ -99,6 +99,16 @@ def single(decision: Decision) -> Bind | None:
     """The only bind, if that is all that was decided."""
     actions = decision.actions
     return actions[0] if len(actions) == 1 and isinstance(actions[0], Bind) else None
+
+
+def starts(decision: Decision) -> bool:
+    """Whether a task begins with it."""
+    return any(isinstance(action, Bind) for action in decision.actions)
+
+
+def only_waits(decision: Decision) -> bool:
+    """Whether all it does is to tell tasks that they wait."""
+    return all(isinstance(action, Wait) for action in decision.actions)
 
 
 def explained(policy: Policy, snapshot: Snapshot, task: int) -> Explanation:

@@ -23,6 +23,7 @@ class RolloutOptions(ServerSettings):
     rollout: Annotated[str, Field(max_length=40)] = "shadow"
     explore: Annotated[float, Field(ge=0, lt=1)] = 0.0
     candidate_deadline_s: Annotated[float, Field(gt=0, le=600)] = 0.1
+    candidate_patience_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
 
     @model_validator(mode="after")
     def _rollout_is_one(self) -> RolloutOptions:
@@ -37,8 +38,9 @@ class RolloutOptions(ServerSettings):
         if not self.candidate:
             return None
         return RolloutSettings(
-            self.candidate, self.rollout, self.explore, self.candidate_deadline_s
-        )
+            self.candidate, self.rollout, self.explore, self.candidate_deadline_s,
+            self.candidate_patience_s,
+        )  # fmt: skip
 
 
 class GccSettings(RolloutOptions):

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from cerebrum.model.errors import ConfigError, InputError, UnknownName
 from cerebrum.policies.learned import artefact as artefacts
 from cerebrum.policies.learned.artefact import Artefact, Statistics
+from cerebrum.policies.learned.drift import Usual
 from cerebrum.policies.learned.schema import Feature, Schema
 from tests.policies.learned import made
 
@@ -31,6 +32,19 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         name: array.tolist() for name, array in given.weights.items()
     }
     assert found.statistics.quantiles.tolist() == given.statistics.quantiles.tolist()
+    assert found.usual is None
+
+
+def test_what_is_usual_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    usual = Usual.of([np.random.default_rng(1).random((600, 3))])
+    artefacts.write(path, replace(made.artefact(), usual=usual))
+
+    found = artefacts.read(path).usual
+
+    assert found is not None
+    assert found.quantiles.tolist() == usual.quantiles.tolist()
+    assert found.wander.tolist() == usual.wander.tolist()
 
 
 def test_the_same_artefact_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -73,6 +87,9 @@ def test_a_weight_that_is_no_number_is_refused(tmp_path: Path, bad: float) -> No
         ({"statistics__std": -np.ones(3)}, "std >= 0"),
         ({"statistics__mean": np.zeros(3, np.float32)}, r"float64\[3\], got float32\[3\]"),
         ({"statistics__high": np.full(3, np.inf)}, r"statistics\.high: expected finite"),
+        ({"usual__wander": np.zeros(3)}, "usual: missing quantiles"),
+        ({"usual__wander": np.zeros(2), "usual__quantiles": np.zeros((7, 2))}, "3 features, got 2"),
+        ({"usual__other": np.zeros(3)}, "unknown array 'usual.other'"),
     ],
 )
 def test_arrays_that_do_not_belong_are_refused(

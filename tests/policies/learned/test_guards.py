@@ -16,7 +16,7 @@ from cerebrum.model.scenario import Scenario
 from cerebrum.policies import get_policy
 from cerebrum.policies.conformance import busy_day, neighbours
 from cerebrum.policies.learned import guards
-from cerebrum.policies.learned.drift import LEVELS, Drift, stability_index
+from cerebrum.policies.learned.drift import LEVELS, WINDOW, Drift, Usual, stability_index
 from cerebrum.policies.learned.feasibility import misfit, room_for
 from cerebrum.policies.learned.guards import Limits
 from cerebrum.policies.learned.ladder import Ladder, Standing
@@ -25,11 +25,13 @@ from cerebrum.policies.trial import Trial
 
 
 class Seen:
-    """Training data: `quantiles` and what lies outside, as `Statistics` tells them."""
+    """Training data: what lies outside, as `Statistics` tells it."""
 
     def __init__(self, data: Any) -> None:
         self.low, self.high = data.min(0), data.max(0)
-        self.quantiles = np.quantile(data, LEVELS, axis=0)
+
+    def __len__(self) -> int:
+        return len(self.low)
 
     def outside(self, observations: Any, margin: float = 0.1) -> Any:
         slack = margin * (self.high - self.low) + 1e-6
@@ -45,7 +47,8 @@ class Learned:
     def __init__(self, features: Any, data: Any = None) -> None:
         self._policy = get_policy("best-fit")
         rng = np.random.default_rng(1)
-        self.statistics = Seen(rng.normal(size=(5000, 2)) if data is None else data)
+        data = rng.normal(size=(5000, 2)) if data is None else data
+        self.statistics, self.usual = Seen(data), Usual.of([data])
         self._features = features
 
     def decide(self, snapshot: Any) -> Any:
@@ -108,9 +111,50 @@ def test_a_shift_inside_the_training_range_is_drift_and_demotes_at_once():
     assert first.reason.startswith("drift: memory: population stability index")
 
 
-def test_quantiles_of_another_form_are_refused():
-    with pytest.raises(ConfigError, match="quantiles"):
-        Drift(np.zeros((3, 2)), 20)
+def filling(rng: np.random.Generator, level: float = 0.0) -> Any:
+    """A run in which one feature rises all the time and the other stays where it is."""
+    count = 8 * WINDOW
+    return np.stack([np.linspace(0, 1, count), level + rng.normal(size=count)], axis=1)
+
+
+def test_what_rises_as_it_did_in_training_is_no_drift_and_what_never_moved_is():
+    """Each window of a run that fills a cluster differs from the whole: that alone is usual."""
+    rng = np.random.default_rng(5)
+    drift = Drift(Usual.of([filling(rng) for _ in range(3)]))
+    beyond = {}
+    for level in (0.0, 1.0):
+        found = [drift.add(row) for row in filling(rng, level)]
+        beyond[level] = np.max([one for one in found if one is not None], axis=0)
+        beyond[level] -= drift.usual.wander
+    assert beyond[0.0].max() < 0.1
+    assert beyond[1.0][0] < 0.1
+    assert beyond[1.0][1] > 0.5
+
+
+def test_a_candidate_whose_usual_choices_nobody_knows_is_not_held_to_them():
+    rng = np.random.default_rng(3)
+    candidate = Learned(lambda *_: rng.normal([0.0, 1.2], 0.3))
+    candidate.usual = None
+    assert run(candidate, window=20).standing.trips == {}
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "wander", "problem"),
+    [
+        (np.zeros((3, 2)), np.zeros(2), r"quantiles: expected float64\[7, 2\], got .*\[3, 2\]"),
+        (np.zeros((7, 2)), np.zeros((2, 1)), "wander"),
+        (np.zeros((7, 2)), np.array([0.0, np.nan]), "wander: expected finite"),
+        (np.zeros((7, 2))[::-1] - np.arange(7)[:, None], np.zeros(2), "ascending"),
+    ],
+)
+def test_what_is_usual_in_another_form_is_refused(quantiles: Any, wander: Any, problem: str):
+    with pytest.raises(ConfigError, match=problem):
+        Usual(quantiles, wander)
+
+
+def test_what_is_usual_takes_a_whole_window():
+    with pytest.raises(ConfigError, match="at least 500 choices"):
+        Usual.of([np.zeros((WINDOW - 1, 2))])
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cerebrum import traces
+from cerebrum.executors.simulated import Simulation
+from cerebrum.learn.batch_queue import Window
+from cerebrum.learn.job_sequences import as_scenario
+from cerebrum.learn.usual import choices, with_usual
 from cerebrum.policies import get_policy
 from cerebrum.policies.conformance import busy_day
-from cerebrum.policies.learned import node_features, node_scorer, serving
+from cerebrum.policies.learned import job_features, node_features, node_scorer, serving
 from cerebrum.policies.learned.artefact import Artefact, Statistics
 from cerebrum.policies.learned.guards import Features, Limits
+from cerebrum.policies.learned.job_order import Network
 from cerebrum.policies.learned.ladder import Standing
 from cerebrum.policies.learned.rollout import Rollout, beside
 from cerebrum.policies.trial import Trial
@@ -93,6 +99,82 @@ def test_the_features_shown_are_those_the_score_was_made_of():
     trial.policy = type("Checking", (), {"name": "c", "decide": staticmethod(decide)})()
     trial.run()
     assert checked > 50
+
+
+def shortest() -> Artefact:
+    """A job order that starts the shortest request first."""
+    schema = job_features.SCHEMA
+    direct = -(np.arange(len(schema)) == schema.names.index("requested")).astype(float)
+    network = Network.of(np.concatenate([np.zeros(len(schema) + 2), direct]))
+    card = made.card(schema, kind="job-order", architecture={"backfill": "none"})
+    return Artefact(card, network.weights(), made.statistics(schema))
+
+
+def batch(jobs: int, load: float = 0.9, seed: int = 0) -> Any:
+    """Jobs of 1 to 8 processors on a machine of 8; no two ask for equally long."""
+    rng = np.random.default_rng(seed)
+    run, size = rng.permutation(jobs) + 1.0, rng.integers(1, 9, jobs).astype(float)
+    submit = np.cumsum(rng.exponential((run * size).mean() / 8 / load, jobs))
+    return as_scenario(Window(submit, run, run, size, 8))
+
+
+def test_a_job_order_shows_the_job_it_chose_from_the_queue():
+    scenario, policy = batch(200), serving.of_artefact(shortest())
+    shown = choices(policy, scenario)
+    requested = np.expm1(10.0 * shown[:, job_features.SCHEMA.names.index("requested")])
+    # Every job once, in the order of their starts: not always the first of the queue.
+    assert sorted(np.round(requested).tolist()) == sorted(scenario.tasks.requested_s.tolist())
+    assert np.round(requested).tolist() != scenario.tasks.requested_s.tolist()
+
+
+def rolled_out(scenario: Any, candidate: Any, baseline: Any, **limits: Any) -> Any:
+    policy = beside(candidate, baseline, Standing("on"), limits=Limits(**limits))
+    world = Simulation(scenario)
+    while (snapshot := world.next_snapshot()) is not None:
+        while decision := policy.decide(snapshot):
+            snapshot = world.act(decision)
+    return policy.standing
+
+
+def test_a_job_order_in_charge_is_followed_also_where_it_lets_a_job_wait():
+    """With patience the plan is the candidate's own; without, whatever could start does."""
+    scenario, alone = batch(200), Simulation(batch(200))
+    alone.run(serving.of_artefact(shortest()))
+    for patience_s, trips in ((1e9, set()), (0.0, {"withheld"})):
+        policy = beside(
+            serving.of_artefact(shortest()), get_policy("fcfs", queue="skip"), Standing("on"),
+            limits=Limits(patience_s=patience_s, strangers=0.99, window=10**6),
+        )  # fmt: skip
+        world = Simulation(scenario)
+        world.run(policy)
+        started = [w.engine.snapshot().tasks.started_s.tolist() for w in (world, alone)]
+        assert set(policy.standing.trips) == trips
+        assert (started[0] == started[1]) == (not trips)
+
+
+def test_a_job_order_is_at_home_under_the_load_it_learnt_with_and_drifts_under_another():
+    """It may leave a job that the baseline would start: that is what an order is for."""
+    wide = with_statistics(shortest(), [np.full(16, -1e6), np.full(16, 1e6)])
+    artefact = with_usual(wide, [batch(1000, seed=seed) for seed in range(4)])
+    for load, trips in ((0.9, set()), (2.0, {"drift"})):
+        candidate = serving.of_artefact(artefact)
+        scenario = batch(1000, load, seed=9)
+        found = rolled_out(scenario, candidate, get_policy("fcfs"), patience_s=1e9)
+        assert set(found.trips) == trips
+
+
+@pytest.mark.needs(data="openb")
+@pytest.mark.parametrize(("pods", "mode"), [("default", "on"), ("multigpu20", "canary")])
+def test_the_shipped_scorer_is_at_home_on_unseen_arrivals_of_its_trace(shared_data, pods, mode):
+    """While the cluster fills, what it chooses changes all the time; the trace with other tasks is
+    another matter."""
+    scenario = traces.read(shared_data / "openb", "openb", pods=pods, arrivals="fgd", seed=42)
+    scenario = replace(scenario, tasks=scenario.tasks.take(np.arange(2500)))
+    reject = {"queue": "reject"}
+    fgd, candidate = get_policy("fgd", **reject), get_policy("learned:openb-scorer", **reject)
+    standing = rolled_out(scenario, candidate, fgd)
+    assert standing.mode == mode
+    assert ("drift" in standing.trips) == (mode == "canary")
 
 
 def test_a_kind_that_shows_nothing_is_not_looked_at():

@@ -204,14 +204,20 @@ def test_a_wrapper_keeps_the_contract_of_policies(candidate: str, mode: str):
 
 
 def test_patience_lets_a_candidate_reserve_and_ends():
-    def idle(patience_s: float) -> int:
+    """A task that is left is placed in the end, or nothing would ever run."""
+
+    def idle(patience_s: float) -> tuple[float, int]:
         policy = wrapped(
             CANDIDATES["idle"][1](), limits=Limits(patience_s=patience_s), ladder=NEVER
         )
-        assert placements(policy) == BASELINE
-        return policy.standing.trips.get("withheld", 0)
+        trial = Trial(busy_day(), policy).run()
+        assert len(trial.binds()) == len(BASELINE)
+        return trial.decisions[-1][0], policy.standing.trips["withheld"]
 
-    assert idle(0.0) > idle(5.0)
+    assert placements(wrapped(CANDIDATES["idle"][1](), ladder=NEVER)) == BASELINE
+    assert idle(0.0)[0] < idle(50.0)[0]
+    # While nothing runs nobody would ask again: patience does not hold then.
+    assert idle(1e9)[1] > 0
 
 
 # -- exploring -------------------------------------------------------------------------------

@@ -34,6 +34,18 @@ class Often:
 """
 
 
+ALONE = """
+from cerebrum.model.decisions import Decision
+from cerebrum.policies import get_policy
+class Alone:
+    name = "alone"
+    def __init__(self):
+        self.policy = get_policy("best-fit")
+    def decide(self, snapshot):
+        return Decision() if len(snapshot.running) else self.policy.decide(snapshot)
+"""
+
+
 def staged(candidate: str, target: str, explore: float = 0.0, **more: Any) -> Stage:
     return Stage(rollout=RolloutSettings(candidate, target, explore), **more)
 
@@ -65,6 +77,29 @@ def test_a_candidate_that_raises_costs_no_task_and_is_demoted_durably(target: st
             assert kinds[0]["was"] == target
             assert "ZeroDivisionError: mad" in kinds[0]["reason"]
             assert (await agent.rollout_report())["trips"]["raised"] >= 5
+        await stage.kill()
+
+    play(story)
+
+
+@pytest.mark.parametrize(("patience_s", "together"), [(1e6, 1), (0.0, 2)])
+def test_patience_lets_a_candidate_hold_back(patience_s: float, together: int, tmp_path: Path):
+    (tmp_path / "alone.py").write_text(ALONE)
+
+    async def story() -> None:
+        stage = Stage(
+            rollout=RolloutSettings(f"{tmp_path}/alone.py:Alone", "on", patience_s=patience_s)
+        )
+        agent = stage.start()
+        stage.controller.offer("a", *[task(f"t{i}", 3) for i in range(4)])
+        most = 0
+        while len(stage.controller.ends()) < 4:
+            states = [stage.disk.state(f"w/t{i}") for i in range(4)]
+            most = max(most, states.count("running"))
+            await asyncio.sleep(0.5)
+        assert (most > 1) == (together > 1)
+        trips = (await agent.rollout_report())["trips"]
+        assert (trips["withheld"] > 0) == (together > 1)
         await stage.kill()
 
     play(story)

@@ -26,3 +26,12 @@ def test_what_bids_in_auctions_reaches_the_agent(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CEREBRUM_AUCTION_BIDDER", "learned:mine")
     settings = load(LcaSettings, cluster_id="east")
     assert lca._agent_settings(settings, (), "").bidder == "learned:mine"
+
+
+def test_a_candidates_limits_reach_its_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEREBRUM_CANDIDATE", "learned:job-order")
+    monkeypatch.setenv("CEREBRUM_CANDIDATE_DEADLINE_S", "0.5")
+    monkeypatch.setenv("CEREBRUM_CANDIDATE_PATIENCE_S", "3600")
+    found = load(LcaSettings, cluster_id="east").rollout_settings()
+    assert found is not None
+    assert (found.deadline_s, found.patience_s) == (0.5, 3600)
