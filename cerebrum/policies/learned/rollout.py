@@ -184,7 +184,7 @@ class Rollout:
         if chosen is not None and not everything and not self._all_mine(snapshot, chosen):
             self.standing.elsewhere += 1
             chosen = None
-        if chosen is None or not (chosen or self._stands(baseline())):
+        if chosen is None or not (chosen or (everything and self._stands(baseline()))):
             return self._finished(snapshot, baseline(), baseline(), found, trip)
         self.decider = CANDIDATE
         return self._finished(snapshot, chosen, baseline.made, found, trip)
@@ -192,7 +192,7 @@ class Rollout:
     def _stands(self, base: Decision) -> bool:
         """Whether an empty answer that tripped nothing is the decision: it leaves what the baseline
         would start, within `patience_s`; or the head of its queue waits, and the baseline would
-        tell another one to."""
+        tell another one to. In canary it never does: the baseline's side would wait along."""
         keeps_head = bool(getattr(self.candidate, "keeps_head", False))
         return starts(base) or (keeps_head and only_waits(base))
 

@@ -218,6 +218,8 @@ def test_patience_lets_a_candidate_reserve_and_ends():
     assert idle(0.0)[0] < idle(50.0)[0]
     # While nothing runs nobody would ask again: patience does not hold then.
     assert idle(1e9)[1] > 0
+    canary = wrapped(CANDIDATES["idle"][1](), "canary", 0.5, limits=Limits(patience_s=50.0))
+    assert placements(canary) == BASELINE
 
 
 # -- exploring -------------------------------------------------------------------------------
