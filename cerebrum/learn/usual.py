@@ -25,10 +25,12 @@ from cerebrum.policies.learned.sides import single
 def with_usual(artefact: Artefact, scenarios: Iterable[Scenario], **options: str) -> Artefact:
     """The artefact with what is usual on these scenarios, under the `options` of its policy.
 
-    Raises `ConfigError` where no run has a whole window of choices.
+    Its statistics reach as far as what it chose: of the options it met they hold a sample, and what
+    is chosen is often the extreme. Raises `ConfigError` where no run has a whole window of choices.
     """
     runs = [choices(of_artefact(artefact, **options), scenario) for scenario in scenarios]
-    return replace(artefact, usual=Usual.of(runs))
+    seen = artefact.statistics.reaching(np.concatenate(runs))
+    return replace(artefact, statistics=seen, usual=Usual.of(runs))
 
 
 def choices(policy: Policy, scenario: Scenario) -> NDArray[np.float64]:

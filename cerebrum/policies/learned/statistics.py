@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,11 @@ class Statistics:
             mean=seen.mean(0), std=seen.std(0), low=seen.min(0), high=seen.max(0),
             quantiles=np.quantile(seen, LEVELS, axis=0),
         )  # fmt: skip
+
+    def reaching(self, observations: NDArray[np.floating]) -> Statistics:
+        """The same with `low` and `high` as far out as these observations [n, F] are."""
+        low, high = np.min(observations, axis=0), np.max(observations, axis=0)
+        return replace(self, low=np.minimum(self.low, low), high=np.maximum(self.high, high))
 
     def outside(self, observations: NDArray[np.floating], margin: float = 0.1) -> NDArray[np.bool_]:
         """bool[..., F]: NaN, or beyond what was seen by more than `margin` of its range."""

@@ -222,3 +222,12 @@ def test_names_lead_to_files() -> None:
     assert artefacts.find("here/mine.safetensors") == Path("here/mine.safetensors")
     with pytest.raises(UnknownName, match="unknown model 'nothing-of-ours'"):
         artefacts.find("nothing-of-ours")
+
+
+def test_statistics_reach_as_far_as_what_was_chosen() -> None:
+    seen = Statistics.of(np.array([[0.0, 10.0], [1.0, 20.0]]))
+
+    wider = seen.reaching(np.array([[0.5, 40.0], [-1.0, 15.0]]))
+
+    assert (wider.low.tolist(), wider.high.tolist()) == ([-1.0, 10.0], [1.0, 40.0])
+    assert wider.mean.tolist() == seen.mean.tolist()
