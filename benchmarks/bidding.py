@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from benchmarks._harness import CACHE, DATA, Benchmark, CannotRun, Measured, console, progress
 from cerebrum.learn.bid_evaluation import compare, table
 from cerebrum.learn.bidding import NAME, rate, train_method, training_source
@@ -53,7 +51,6 @@ def run() -> Measured:
     """Every kind of cluster."""
     if not (DATA / "openb").is_dir():
         raise CannotRun(f"there is no {DATA / 'openb'}: set CEREBRUM_DATA")
-    torch.set_num_threads(1)
     compared, won = bidders(), 0
     for name, (nodes, tasks_per_node, each) in CLUSTERS.items():
         progress(name)

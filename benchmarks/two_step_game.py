@@ -9,7 +9,6 @@ monotone fits within 5 %: mean squared error 35.56 or 32.0.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from rich.table import Table
 
 from benchmarks._harness import Benchmark, Measured, console, progress
@@ -28,7 +27,6 @@ def learnt(found: Learned) -> bool:
 
 def run() -> Measured:
     """Ten seeds of QMIX, two of VDN, two of the matrix game."""
-    torch.set_num_threads(1)
     table = Table("game", "method", "seed", "values", "return", "error")
     held = 0
     for seed in SEEDS:

@@ -112,6 +112,19 @@ def learned(bidder: Bidder, encoder: Encoder | None = None) -> Chooser:
     return Chooser(encoder or get_encoder("bid"), rows)
 
 
+def seen(
+    clusters: Clusters, chooser: Chooser, seeds: Sequence[int], steps: int, every: int = 1
+) -> NDArray[np.float32]:
+    """float32[n, features]: what nodes with room see at every so many steps, while it decides."""
+    clusters.reset(seeds)
+    found: list[NDArray[np.float32]] = []
+    for step in range(steps):
+        if step % every == 0:
+            found.append(clusters.observation[clusters.mask])
+        clusters.step(chooser.rows(clusters))
+    return np.concatenate(found)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """By episode, [each, seeds]: `cost_kwh` the team objective, `energy_kwh`, `rejected_nodes` the

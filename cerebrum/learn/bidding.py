@@ -15,9 +15,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cerebrum.learn.best_weights import BestWeights, Weights
 from cerebrum.learn.bid_evaluation import (
     HEURISTICS,
@@ -27,6 +24,7 @@ from cerebrum.learn.bid_evaluation import (
     heuristic,
     learned,
     random_bids,
+    seen,
 )
 from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
@@ -38,7 +36,7 @@ from cerebrum.learn.usual import with_usual
 from cerebrum.model.errors import NotFound
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.bid_schema import SCHEMA
-from cerebrum.policies.learned.bidder import Bidder, award
+from cerebrum.policies.learned.bidder import Bidder
 from cerebrum.policies.learned.card import Card, EvaluationRow, Observation
 from cerebrum.policies.learned.statistics import Statistics
 from cerebrum.traces import openb
@@ -72,12 +70,16 @@ def training_source(data: Path) -> Sampled:
     )
 
 
-def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
-    """What learns to bid in `source`."""
-    clusters = Clusters(
+def clusters_of(source: Sampled) -> Clusters:
+    """What is learnt in."""
+    return Clusters(
         source, CLUSTERS, source.rows, "bid", REWARD, passed="reject", unplaceable="reject"
     )
-    return TeamTrainer(BidTeam(clusters, SHAPING), settings)
+
+
+def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
+    """What learns to bid in `source`."""
+    return TeamTrainer(BidTeam(clusters_of(source), SHAPING), settings)
 
 
 def train_method(settings: Settings, method: Method) -> tuple[TeamTrainer, Weights]:
@@ -104,8 +106,10 @@ def train(settings: Settings) -> Artefact:
     assert settings.data is not None
     held_out = replace(training_source(settings.data), variants=2**31)
     outcomes = rate(held_out, {"qmix": Bidder(weights)})
-    card, statistics = _card(settings, trainer, outcomes, cpu, wall), _observations(trainer)
-    made = Artefact(card, weights, Statistics.of(statistics))
+    world, seeds = clusters_of(training_source(settings.data)), range(1000, 1000 + CLUSTERS)
+    observed = seen(world, learned(Bidder(weights)), seeds, steps=1000, every=50)
+    card = _card(settings, trainer, outcomes, cpu, wall)
+    made = Artefact(card, weights, Statistics.of(observed))
     longer = replace(held_out, tasks_per_node=100)
     runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
     return with_usual(made, runs, queue="reject")
@@ -125,19 +129,6 @@ def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> di
     choosers |= {name: heuristic(name) for name in HEURISTICS}
     choosers["random bids"] = random_bids(0)
     return {name: evaluate(source, HELD_OUT, choose, each) for name, choose in choosers.items()}
-
-
-def _observations(trainer: TeamTrainer, steps: int = 50) -> NDArray[np.float32]:
-    """What nodes with room see while the bidder decides."""
-    assert isinstance(trainer.team, BidTeam)
-    clusters = trainer.team.clusters
-    clusters.reset(np.arange(1000, 1000 + clusters.envs))
-    seen: list[NDArray[np.float32]] = []
-    for step in range(20 * steps):
-        if step % 20 == 0:
-            seen.append(clusters.observation[clusters.mask][::7].copy())
-        clusters.step(award(trainer.act(), clusters.mask))
-    return np.concatenate(seen)
 
 
 def _card(

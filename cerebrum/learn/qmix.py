@@ -127,6 +127,7 @@ class TeamTrainer:
             chosen = np.where(draws < epsilon, random, chosen)
         return np.where(mask, chosen, 0)
 
+    @torch_state.one_thread()
     def run_round(self) -> dict[str, float]:
         """`round_steps` vector steps from fresh episodes; means of the round."""
         s, team, replay = self.settings, self.team, self.replay

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cerebrum.learn import bid_evaluation
 from cerebrum.learn.best_weights import BestWeights, Weights
-from cerebrum.learn.bid_evaluation import Chooser, heuristic, learned, random_bids
+from cerebrum.learn.bid_evaluation import Chooser, heuristic, learned, random_bids, seen
 from cerebrum.learn.bid_team import Bidders
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
@@ -118,8 +117,6 @@ def _unsize(share: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def train(settings: Settings) -> Artefact:
     """The recipe."""
-    # Layers this small are slower on more threads, and on one the sums are those of any machine.
-    torch.set_num_threads(1)
     team = Losing(clusters(TEAMS, SIZES))
     rounds = settings.steps(SETTINGS.rounds)
     trainer = TeamTrainer(team, replace(SETTINGS, rounds=rounds, seed=settings.seed))
@@ -139,14 +136,8 @@ def train(settings: Settings) -> Artefact:
 
 
 def _statistics(bidder: Bidder) -> Statistics:
-    """What nodes with room see while the trained bidder decides."""
-    world, choose = clusters(TEAMS, SIZES), learned(bidder, _ENCODER)
-    world.reset(range(500, 500 + TEAMS))
-    seen: list[NDArray[np.float32]] = []
-    for _ in range(200):
-        seen.append(world.observation[world.mask])
-        world.step(choose.rows(world))
-    return Statistics.of(np.concatenate(seen))
+    seeds = range(500, 500 + TEAMS)
+    return Statistics.of(seen(clusters(TEAMS, SIZES), learned(bidder, _ENCODER), seeds, 200))
 
 
 def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, float]) -> Card:

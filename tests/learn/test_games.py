@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 from cerebrum.learn.games import Game, learn_game, matrix_game, two_step_game  # noqa: E402
 
 ROUNDS = 12  # enough for these assertions; the benchmark has ten seeds and a tenth of the tolerance
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_qmix_finds_that_the_second_game_is_worth_more():
