@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cerebrum.learn.games import Game, learn_game, matrix_game, two_step_game  # noqa: E402
+from cerebrum.learn.games import Game, learn_game, matrix_game, two_step_game
 
 ROUNDS = 12  # enough for these assertions; the benchmark has ten seeds and a tenth of the tolerance
 
