@@ -42,8 +42,7 @@ def bidders() -> dict[str, Bidder]:
     for method in LEARNT:
         progress(f"{method}, by the recipe of {NAME}")
         folder = CACHE / "bidding" / method
-        _, weights = train_method(Settings(folder, DATA, resume=True), method)
-        found[method] = Bidder(weights)
+        found[method] = Bidder(train_method(Settings(folder, DATA, resume=True), method))
     return found
 
 

@@ -1,9 +1,13 @@
 """The weights of a team that were best on the way: bids go up and down to the end of a run, as each
-node's best bid depends on those of the others."""
+node's best bid depends on those of the others. Runs from other first weights end further apart than
+methods do, so the best of several is taken."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +56,31 @@ class BestWeights:
                 self.weights, self.least = weights, cost
                 save(self._kept, weights, {"cost": cost, "round": done})
         self._settings.progress(done, total, line)
+
+
+def best_of(
+    starts: int,
+    make: Callable[[int], TeamTrainer],
+    settings: Settings,
+    cost: Callable[[Weights], float],
+) -> Weights:
+    """The weights of least `cost` of all runs that `make` begins, numbers 0 to `starts` - 1.
+
+    Each run has a folder of its own; the curve of the best one is put beside them.
+    """
+    found: list[BestWeights] = []
+    for start in range(starts):
+
+        def progress(done: int, total: int, line: Mapping[str, float], start: int = start) -> None:
+            settings.progress(start * total + done, starts * total, line)
+
+        own = replace(settings, out=_folder(settings, start), progress=progress)
+        found.append(BestWeights(make(start), own, cost))
+        found[-1].train()
+    best = min(range(starts), key=lambda start: found[start].least)
+    shutil.copyfile(_folder(settings, best) / CURVE, settings.out / CURVE)
+    return found[best].weights
+
+
+def _folder(settings: Settings, start: int) -> Path:
+    return settings.out / f"start-{start}"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from cerebrum.learn.best_weights import BestWeights, Weights
+from cerebrum.learn.best_weights import Weights, best_of
 from cerebrum.learn.bid_evaluation import (
     HEURISTICS,
     Outcome,
@@ -30,13 +30,13 @@ from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.mixing import Method
-from cerebrum.learn.qmix import TeamSettings, TeamTrainer
+from cerebrum.learn.qmix import TeamSettings, TeamTrainer, default_device
 from cerebrum.learn.recipes import Settings
 from cerebrum.learn.usual import with_usual
 from cerebrum.model.errors import NotFound
 from cerebrum.policies.learned.artefact import Artefact
 from cerebrum.policies.learned.bid_schema import SCHEMA
-from cerebrum.policies.learned.bidder import Bidder
+from cerebrum.policies.learned.bidder import BIDS, Bidder
 from cerebrum.policies.learned.card import Card, EvaluationRow, Observation
 from cerebrum.policies.learned.statistics import Statistics
 from cerebrum.traces import openb
@@ -47,6 +47,8 @@ EACH = 8
 """Episodes a held-out seed: one alone says little, as load and nodes are drawn anew in each."""
 CHOSEN_ON = range(1001, 1121)
 """Episodes on which the best weights of a run are chosen: of training's kind, never held out."""
+STARTS = 5
+"""Runs by first weights of their own, of which the best on `CHOSEN_ON` is taken."""
 USUAL = 48
 """Runs that tell what is usual."""
 TRAINING_SCENARIOS = 256
@@ -82,33 +84,37 @@ def make_trainer(source: Sampled, settings: TeamSettings) -> TeamTrainer:
     return TeamTrainer(BidTeam(clusters_of(source), SHAPING), settings)
 
 
-def train_method(settings: Settings, method: Method) -> tuple[TeamTrainer, Weights]:
-    """QMIX, VDN or IQL by the same settings: the trainer at its end, and its best weights."""
+def train_method(settings: Settings, method: Method) -> Weights:
+    """QMIX, VDN or IQL by the same settings: the best weights of `STARTS` runs.
+
+    Raises `NotFound` without openb.
+    """
     if settings.data is None:
         raise NotFound("the bidder is trained on openb: name the folder of real traces")
-    chosen = replace(
-        SETTINGS, method=method, seed=settings.seed, rounds=settings.steps(SETTINGS.rounds)
-    )
-    trainer = make_trainer(training_source(settings.data), chosen)
-    unseen = replace(training_source(settings.data), variants=2**31)
+    source = training_source(settings.data)
+    chosen = replace(SETTINGS, method=method, rounds=settings.steps(SETTINGS.rounds))
+    unseen = replace(source, variants=2**31)
+
+    def trainer(start: int) -> TeamTrainer:
+        return make_trainer(source, replace(chosen, seed=STARTS * settings.seed + start))
 
     def cost_kwh(weights: Weights) -> float:
         return float(evaluate(unseen, CHOSEN_ON, learned(Bidder(weights))).per_node.mean())
 
-    return trainer, BestWeights(trainer, settings, cost_kwh).train()
+    return best_of(STARTS, trainer, settings, cost_kwh)
 
 
 def train(settings: Settings) -> Artefact:
     """The recipe. Raises `NotFound` without openb."""
     cpu, wall = time.process_time(), time.perf_counter()
-    trainer, weights = train_method(settings, "qmix")
+    weights = train_method(settings, "qmix")
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     assert settings.data is not None
     held_out = replace(training_source(settings.data), variants=2**31)
     outcomes = rate(held_out, {"qmix": Bidder(weights)})
     world, seeds = clusters_of(training_source(settings.data)), range(1000, 1000 + CLUSTERS)
     observed = seen(world, learned(Bidder(weights)), seeds, steps=1000, every=50)
-    card = _card(settings, trainer, outcomes, cpu, wall)
+    card = _card(settings, outcomes, cpu, wall)
     made = Artefact(card, weights, Statistics.of(observed))
     longer = replace(held_out, tasks_per_node=100)
     runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
@@ -131,11 +137,7 @@ def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> di
     return {name: evaluate(source, HELD_OUT, choose, each) for name, choose in choosers.items()}
 
 
-def _card(
-    settings: Settings, trainer: TeamTrainer, outcomes: Mapping[str, Outcome], cpu: float,
-    wall: float,
-) -> Card:  # fmt: skip
-    s = trainer.settings
+def _card(settings: Settings, outcomes: Mapping[str, Outcome], cpu: float, wall: float) -> Card:
     command = "cerebrum train qmix-bidder"
     if settings.seed or settings.budget != 1.0:
         command += f" --seed {settings.seed} --budget {settings.budget:g}"
@@ -143,9 +145,9 @@ def _card(
         kind="bidder",
         name=NAME,
         about="Every node bids 0 (abstains) to 10 for a task from its own state; the highest wins",
-        algorithm="QMIX with a pooled mixer, double Q, target networks",
+        algorithm=f"QMIX with a pooled mixer, double Q, target networks; best of {STARTS} runs",
         observation=Observation.of(SCHEMA),
-        architecture={"hidden": s.hidden, "actions": trainer.team.actions},
+        architecture={"hidden": SETTINGS.hidden, "actions": BIDS},
         training_data=(
             "openb default: nodes and tasks drawn with replacement, run times at most 2 h, "
             "8 to 32 nodes, load 0.8 to 1.2",
@@ -154,7 +156,7 @@ def _card(
         command=command,
         training_cpu_s=round(cpu, 1),
         training_wall_s=round(wall, 1),
-        trained_on=trainer.device.type.upper(),
+        trained_on=default_device().type.upper(),
         statistics_note="nodes with room for the task, greedy bids, training scenarios",
         evaluation=_rows(outcomes),
         limits=(

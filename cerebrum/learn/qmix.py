@@ -174,8 +174,9 @@ class TeamTrainer:
                 self.save(checkpoint)
 
     def save(self, path: Path) -> None:
-        """Everything a resumed run needs, between two rounds."""
-        arrays = {f"replay.{name}": array for name, array in self.replay.arrays.items()}
+        """Everything a resumed run needs, between two rounds; at its end it needs no replay."""
+        goes_on = self.round < self.settings.rounds
+        arrays = {f"replay.{n}": array for n, array in self.replay.arrays.items() if goes_on}
         arrays |= torch_state.arrays_of(self._modules, self._optimiser)
         facts = {
             "settings": asdict(self.settings), "round": self.round,
@@ -188,8 +189,9 @@ class TeamTrainer:
         """Go on from `save`. Raises `ConfigError` if that run had other settings."""
         arrays, facts = checkpoints.load_of(path, self.settings)
         torch_state.put_back(arrays, self._modules, self._optimiser)
-        for name, array in self.replay.arrays.items():
-            array[...] = arrays[f"replay.{name}"]
+        if facts["round"] < self.settings.rounds:
+            for name, array in self.replay.arrays.items():
+                array[...] = arrays[f"replay.{name}"]
         self.replay.written, self.round = facts["written"], facts["round"]
         self.gradient_steps = facts["gradient_steps"]
         self._rng.bit_generator.state = facts["random"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cerebrum.learn.best_weights import BestWeights, Weights  # noqa: E402
+from cerebrum.learn.best_weights import BestWeights, Weights, best_of  # noqa: E402
 from cerebrum.learn.games import two_step_game  # noqa: E402
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer  # noqa: E402
 from cerebrum.learn.recipes import Settings  # noqa: E402
@@ -23,10 +24,10 @@ class Killed(BaseException):
 
 
 def run(
-    out: Path, costs: Iterator[float], resume: bool = False
+    out: Path, costs: Iterator[float], resume: bool = False, seed: int = 0
 ) -> tuple[Weights, list[tuple[float, Weights]]]:
     """A run whose weights are judged by a list: the best of them, and all that were looked at."""
-    trainer = TeamTrainer(two_step_game(4), SETTINGS, torch.device("cpu"))
+    trainer = TeamTrainer(two_step_game(4), replace(SETTINGS, seed=seed), torch.device("cpu"))
     looks: list[tuple[float, Weights]] = []
 
     def cost(weights: Weights) -> float:
@@ -71,3 +72,26 @@ def test_a_run_that_begins_anew_forgets_the_one_before(tmp_path: Path) -> None:
     best, looks = run(tmp_path, iter([5.0, 4.0, 3.0, 6.0]))
 
     assert same(best, looks[2][1])
+
+
+def test_of_several_runs_the_best_one_counts_and_its_curve_is_shown(tmp_path: Path) -> None:
+    costs = iter([4.0, 3.0, 5.0, 5.0, 9.0, 9.0, 1.0, 9.0, 2.0, 2.0, 2.0, 2.0])
+    told: list[int] = []
+
+    def make(start: int) -> TeamTrainer:
+        return TeamTrainer(two_step_game(4), replace(SETTINGS, seed=start), torch.device("cpu"))
+
+    def once(resume: bool, judge: Callable[[Weights], float]) -> Weights:
+        settings = Settings(tmp_path, resume=resume, progress=lambda done, *_: told.append(done))
+        return best_of(3, make, settings, judge)
+
+    best = once(False, lambda weights: next(costs))
+    alone, _ = run(tmp_path / "alone", iter([9.0, 9.0, 1.0, 9.0]), seed=1)
+
+    assert same(best, alone)
+    assert told == list(range(1, 25))
+    curves = [path / "curve.csv" for path in (tmp_path, tmp_path / "start-1")]
+    assert curves[0].read_text() == curves[1].read_text()
+    # What has ended is not run again, and needs no replay to be known.
+    assert same(once(True, lambda weights: 1 / 0), best)
+    assert (tmp_path / "start-1" / "checkpoint.safetensors").stat().st_size < 100_000
