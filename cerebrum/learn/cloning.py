@@ -146,6 +146,7 @@ class Cloner:
                 self.save(checkpoint)
             progress(self.epoch, self.settings.epochs, line)
 
+    @torch_state.one_thread()
     def _run_epoch(self) -> float:
         order, size = self._rng.permutation(len(self.lessons)), self.settings.batch
         losses: list[float] = []

@@ -113,6 +113,7 @@ class PpoTrainer:
                 self.save(checkpoint)
             progress(self.round, self.settings.rounds, line)
 
+    @torch_state.one_thread()
     def run_round(self) -> dict[str, float]:
         """Gather, then learn; means of the round."""
         rollout = self._gather()
