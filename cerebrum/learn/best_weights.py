@@ -68,18 +68,19 @@ def best_of(
 
     Each run has a folder of its own; the curve of the best one is put beside them.
     """
-    found: list[BestWeights] = []
+    least, best, weights = np.inf, 0, Weights()
     for start in range(starts):
 
         def progress(done: int, total: int, line: Mapping[str, float], start: int = start) -> None:
             settings.progress(start * total + done, starts * total, line)
 
         own = replace(settings, out=_folder(settings, start), progress=progress)
-        found.append(BestWeights(make(start), own, cost))
-        found[-1].train()
-    best = min(range(starts), key=lambda start: found[start].least)
+        run = BestWeights(make(start), own, cost)
+        run.train()
+        if run.least < least:
+            least, best, weights = run.least, start, run.weights
     shutil.copyfile(_folder(settings, best) / CURVE, settings.out / CURVE)
-    return found[best].weights
+    return weights
 
 
 def _folder(settings: Settings, start: int) -> Path:
