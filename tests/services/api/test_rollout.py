@@ -14,6 +14,7 @@ from cerebrum.model.errors import ConfigError
 from cerebrum.services.api.auth import Scope
 from cerebrum.services.api.settings import GccSettings, LcaSettings, load
 from cerebrum.services.client import CerebrumClient
+from cerebrum.services.controller.settings import ControllerSettings
 from cerebrum.services.rollouts import RolloutSettings
 from tests.services.api.worlds import HELLO, World, tell
 from tests.waiting import wait_until
@@ -103,8 +104,11 @@ def test_a_candidate_that_raises_costs_no_workflow_and_its_fall_is_remembered(tm
         assert report["mode"] == "canary"
         assert report["trips"]["raised"] >= 5
 
-    tell(tmp_path, story, rollout=rollout)
-    tell(tmp_path, again, rollout=rollout)
+    soon = ControllerSettings(
+        leader_ttl_s=5.0
+    )  # the next one leads when the first has not for long
+    tell(tmp_path, story, rollout=rollout, settings=soon)
+    tell(tmp_path, again, rollout=rollout, settings=soon)
 
 
 def test_a_standby_shows_what_the_leader_stored_and_moves_nothing(tmp_path: Path):
