@@ -81,6 +81,20 @@ def test_a_pod_whose_deletion_was_asked_for_while_it_was_bound_does_not_stay(log
     assert faults(log) == []
 
 
+def test_a_deletion_whose_client_died_counts_if_the_pod_is_gone_by_it_alone(log: Log) -> None:
+    made = log.pod("a", "2")
+    log.bind("a", "n1")
+    log.add("delete", "pods", "a", responseStatus={"code": 504})
+    log.pod("b", "2")
+    log.bind("b", "n1")
+    assert faults(log) == []
+    still = {**made, "spec": {**made["spec"], "nodeName": "n1"}}
+    assert "cpu 4" in faults(log, still)[0]
+    # Somebody deleted it later, so it was still there until then.
+    log.add("delete", "pods", "a", responseObject={"kind": "Pod", "metadata": {"name": "a"}})
+    assert "cpu 4" in faults(log)[0]
+
+
 def test_two_binds_of_one_pod_are_seen_and_one_that_was_refused_is_not_one(log: Log) -> None:
     log.pod("a", "1")
     log.bind("a", "n1")
