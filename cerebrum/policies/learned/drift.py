@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.model.errors import ConfigError
-from cerebrum.policies.learned.statistics import LEVELS
+from cerebrum.policies.learned.statistics import LEVELS, check_columns
 
 WINDOW = 500
 """Successive choices that are looked at together."""
@@ -37,18 +37,7 @@ class Usual:
     wander: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        features = self.wander.shape
-        wanted = {"wander": features, "quantiles": (len(LEVELS), *features)}
-        for name, shape in wanted.items():
-            array = getattr(self, name)
-            if len(features) != 1 or array.shape != shape or array.dtype != np.float64:
-                raise ConfigError(
-                    f"expected float64{list(shape)}, got {array.dtype}{list(array.shape)}"
-                ).at(field=f"usual.{name}")
-            if not np.isfinite(array).all():
-                raise ConfigError("expected finite numbers").at(field=f"usual.{name}")
-        if (np.diff(self.quantiles, axis=0) < 0).any():
-            raise ConfigError("expected ascending quantiles").at(field="usual.quantiles")
+        check_columns("usual", {"wander": self.wander}, self.quantiles)
 
     def __len__(self) -> int:
         return len(self.wander)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,19 +29,10 @@ class Statistics:
     quantiles: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        width = self.mean.shape
-        for name, wanted in (*((n, width) for n in FIELDS[:4]), ("quantiles", (7, *width))):
-            array = getattr(self, name)
-            if len(width) != 1 or array.shape != wanted or array.dtype != np.float64:
-                raise ConfigError(f"expected float64{list(wanted)}, got {_said(array)}").at(
-                    field=f"statistics.{name}"
-                )
-            if not np.isfinite(array).all():
-                raise ConfigError("expected finite numbers").at(field=f"statistics.{name}")
+        single = {name: getattr(self, name) for name in FIELDS[:4]}
+        check_columns("statistics", single, self.quantiles)
         if (self.std < 0).any() or (self.low > self.high).any():
             raise ConfigError("expected std >= 0 and low <= high").at(field="statistics")
-        if (np.diff(self.quantiles, axis=0) < 0).any():
-            raise ConfigError("expected ascending quantiles").at(field="statistics.quantiles")
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -68,6 +60,24 @@ class Statistics:
 
 
 FIELDS = ("mean", "std", "low", "high", "quantiles")
+
+
+def check_columns(
+    field: str, single: Mapping[str, NDArray[np.float64]], quantiles: NDArray[np.float64]
+) -> None:
+    """Raises `ConfigError` unless `single` are finite float64[F], as wide as the first of them, and
+    `quantiles` finite float64[LEVELS, F] that ascend."""
+    width = next(iter(single.values())).shape
+    wanted = dict.fromkeys(single, width) | {"quantiles": (len(LEVELS), *width)}
+    for name, array in {**single, "quantiles": quantiles}.items():
+        if len(width) != 1 or array.shape != wanted[name] or array.dtype != np.float64:
+            raise ConfigError(f"expected float64{list(wanted[name])}, got {_said(array)}").at(
+                field=f"{field}.{name}"
+            )
+        if not np.isfinite(array).all():
+            raise ConfigError("expected finite numbers").at(field=f"{field}.{name}")
+    if (np.diff(quantiles, axis=0) < 0).any():
+        raise ConfigError("expected ascending quantiles").at(field=f"{field}.quantiles")
 
 
 def _said(array: NDArray[np.generic]) -> str:

@@ -129,10 +129,7 @@ def test_a_job_order_shows_the_job_it_chose_from_the_queue():
 
 def rolled_out(scenario: Any, candidate: Any, baseline: Any, **limits: Any) -> Any:
     policy = beside(candidate, baseline, Standing("on"), limits=Limits(**limits))
-    world = Simulation(scenario)
-    while (snapshot := world.next_snapshot()) is not None:
-        while decision := policy.decide(snapshot):
-            snapshot = world.act(decision)
+    Simulation(scenario).run(policy)
     return policy.standing
 
 

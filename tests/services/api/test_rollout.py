@@ -104,9 +104,7 @@ def test_a_candidate_that_raises_costs_no_workflow_and_its_fall_is_remembered(tm
         assert report["mode"] == "canary"
         assert report["trips"]["raised"] >= 5
 
-    soon = ControllerSettings(
-        leader_ttl_s=5.0
-    )  # the next one leads when the first has not for long
+    soon = ControllerSettings(leader_ttl_s=5.0)  # until then the second does not lead
     tell(tmp_path, story, rollout=rollout, settings=soon)
     tell(tmp_path, again, rollout=rollout, settings=soon)
 
