@@ -188,14 +188,18 @@ class Planner:
 
     async def _take_as_stored(self) -> None:
         """A plan was refused. Where a cluster left meanwhile we know it already; where what we
-        remember and what is stored have parted, every plan would be refused from now on."""
-        table = db.clusters
+        remember and what is stored have parted, every plan would be refused from now on.
+
+        What was heard of a drain while the database answered is newer than its answer."""
+        table, sessions = db.clusters, self._context.sessions
         query = select(table.c.id, table.c.state, table.c.cordoned)
+        known = {cluster: session.cordoning for cluster, session in sessions.items()}
         for row in await self._context.store.read(lambda conn: conn.execute(query).all()):
-            session = self._context.sessions.get(row.id)
+            session = sessions.get(row.id)
             if session is not None:
                 session.lost |= row.state == "lost"  # its next contact stores that it is back
-                session.cordoned = bool(row.cordoned)
+                if session.cordoning == known.get(row.id):
+                    session.cordoned = bool(row.cordoned)
 
     def _store(self, change: Change, decision: Decision) -> bool:
         rollouts.keep(change, self._context.rollout)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
 
 from cerebrum.services.store import schema as db
 from tests.services.controller.rig import Agent, Rig, chain, job, settle, story
@@ -178,6 +182,35 @@ def test_the_last_word_on_a_drain_counts_whatever_is_heard_of_last():
         late.set()
         await drain
         workflow = await rig.planned(job("x"))
+        assert rig.states(workflow) == {"x": "assigned"}
+
+    story(tell)
+
+
+def test_an_old_answer_about_a_drain_does_not_undo_what_was_heard_since():
+    async def tell(rig: Rig) -> None:
+        await rig.agent("a")
+        late, answer, read = asyncio.Event(), asyncio.Event(), rig.store.read
+
+        async def slow_about_drains(work: Callable[[Connection], Any]) -> Any:
+            found = await read(work)
+            if isinstance(found, list) and found and hasattr(found[0], "cordoned"):
+                await answer.wait()
+            return found
+
+        rig.store.read = slow_about_drains
+        workflow, rig.store.late = await rig.submit(job("x")), late
+        drain = asyncio.ensure_future(rig.controller.drain_cluster("a"))
+        await settle()  # stored, and not heard of: the plan is made for the cluster, and refused
+        plan = asyncio.ensure_future(rig.controller.plan_once())
+        await settle()
+        assert not plan.done()
+        await rig.controller.uncordon_cluster("a")
+        answer.set()
+        late.set()
+        assert await plan == 0
+        await drain
+        await rig.plan()
         assert rig.states(workflow) == {"x": "assigned"}
 
     story(tell)
