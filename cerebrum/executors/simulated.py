@@ -9,7 +9,7 @@ start run before anything else happens, in the order of the scenario's tasks.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -37,7 +37,8 @@ class Simulation:
     """Virtual time over one scenario.
 
     `next_snapshot()` applies what happens until there is something to decide, `act(decision)`
-    carries a decision out, `run(policy)` does both to the end. `rng` gives policies their key.
+    carries a decision out, `run(policy)` does both to the end, and `decisions(policy)` shows each
+    on the way. `rng` gives policies their key.
     """
 
     def __init__(self, scenario: Scenario, rng: np.random.Generator | None = None) -> None:
@@ -131,16 +132,22 @@ class Simulation:
         if compiled and plain and type(policy) is Incremental and not policy.rules.preempt:
             self._run_compiled(policy, progress)
             return
+        for _ in self.decisions(policy):
+            if progress is not None:
+                progress(len(self.engine.log), int(self.engine.table.state.counts[at.TERMINAL]))
+
+    def decisions(self, policy: Policy) -> Iterator[tuple[Snapshot, Decision]]:
+        """Each decision of `policy` to the end, and what it was made on; it is carried out when the
+        next one is asked for. Raises `InfeasibleDecision`, also when there is no end to them."""
         while (snapshot := self.next_snapshot()) is not None:
             for _ in range(_MAX_DECISIONS):
                 decision = policy.decide(snapshot)
                 if not decision:
                     break
+                yield snapshot, decision
                 snapshot = self.act(decision)
             else:
                 raise InfeasibleDecision(f"policy {policy.name!r} never stops deciding")
-            if progress is not None:
-                progress(len(self.engine.log), int(self.engine.table.state.counts[at.TERMINAL]))
 
     def _run_compiled(self, policy: Incremental, progress: Progress | None) -> None:
         engine, n = self.engine, len(self.scenario.tasks)

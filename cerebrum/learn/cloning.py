@@ -21,10 +21,10 @@ from cerebrum.executors.simulated import Simulation
 from cerebrum.learn import checkpoints, curve, torch_state
 from cerebrum.learn.placements import N, Placements, placements
 from cerebrum.learn.scorer_network import ScorerNetwork
-from cerebrum.model.decisions import Bind
 from cerebrum.model.errors import ConfigError
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import Scenario
+from cerebrum.policies.learned.sides import single
 
 _OUT = -1e9  # the logit of what is no way
 
@@ -65,17 +65,16 @@ def lessons(
     world, draw = Simulation(scenario, np.random.default_rng(seed)), np.random.default_rng(seed)
     found: list[_Lesson] = []
     binds = 0
-    while (snapshot := world.next_snapshot()) is not None:
-        while decision := teacher.decide(snapshot):
-            action = decision.actions[0]
-            if isinstance(action, Bind) and len(decision.actions) == 1:
-                if binds % every == 0:
-                    given = placements(snapshot, action.task, prices)
-                    taken = given.index_of(action.row, action.gpus)
-                    if taken >= 0 and (one := _lesson(given, taken, ways, draw)):
-                        found.append(one)
-                binds += 1
-            snapshot = world.act(decision)
+    for snapshot, decision in world.decisions(teacher):
+        bind = single(decision)
+        if bind is None:
+            continue
+        if binds % every == 0:
+            given = placements(snapshot, bind.task, prices)
+            taken = given.index_of(bind.row, bind.gpus)
+            if taken >= 0 and (one := _lesson(given, taken, ways, draw)):
+                found.append(one)
+        binds += 1
     if not found:
         raise ConfigError("the teacher had no choice in any decision of the scenario")
     return _packed(found, ways)

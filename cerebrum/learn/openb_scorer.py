@@ -229,15 +229,13 @@ def observed(folder: Path, prices: Vector, every: int = 40, keep: int = 32) -> V
     from cerebrum.executors.simulated import Simulation
 
     first = TRAINING[0]
-    world = Simulation(_arrivals(folder, first))
     fgd = policies.get_policy("fgd", queue="reject")
-    draw, seen, step = np.random.default_rng(first.seed), list[Vector](), 0
-    while (snapshot := world.next_snapshot()) is not None:
-        while decision := fgd.decide(snapshot):
-            if step % every == 0:
-                found = placements(snapshot, int(snapshot.pending[0]), prices).x
-                seen.append(found[draw.permutation(len(found))[:keep]])
-            snapshot, step = world.act(decision), step + 1
+    draw, seen = np.random.default_rng(first.seed), list[Vector]()
+    made = Simulation(_arrivals(folder, first)).decisions(fgd)
+    for step, (snapshot, _) in enumerate(made):
+        if step % every == 0:
+            found = placements(snapshot, int(snapshot.pending[0]), prices).x
+            seen.append(found[draw.permutation(len(found))[:keep]])
     return np.concatenate(seen)
 
 

@@ -37,11 +37,8 @@ def choices(policy: Policy, scenario: Scenario) -> NDArray[np.float64]:
     """float64[choices, F]: what the policy saw of each node or job it chose, in order."""
     assert isinstance(policy, Features)
     seen: list[NDArray[np.floating]] = []
-    world = Simulation(scenario)
-    while (snapshot := world.next_snapshot()) is not None:
-        while decision := policy.decide(snapshot):
-            bind = single(decision)
-            if bind is not None:
-                seen.append(policy.features_of(snapshot, bind.task, bind.row))
-            snapshot = world.act(decision)
+    for snapshot, decision in Simulation(scenario).decisions(policy):
+        bind = single(decision)
+        if bind is not None:
+            seen.append(policy.features_of(snapshot, bind.task, bind.row))
     return np.array(seen, np.float64).reshape(len(seen), len(policy.statistics))
