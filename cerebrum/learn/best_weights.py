@@ -18,9 +18,13 @@ from cerebrum.learn.recipes import CURVE, Settings
 
 Weights = dict[str, NDArray[np.float32]]
 
+STARTS = 5
+"""Runs by first weights of their own, of which the best is taken."""
+
 
 class BestWeights:
-    """The `weights` of `trainer` that had the least `cost` so far, looked at every `every` rounds.
+    """The `weights` of `trainer` that had the least `cost` so far, looked at every `every` rounds
+    once it has explored, and at the end.
 
     What it knows is kept beside the checkpoint, so that a resumed run chooses among all of them.
     """
@@ -49,7 +53,7 @@ class BestWeights:
         return self.weights
 
     def _watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
-        if done % self._every == 0 or done == total:
+        if (done % self._every == 0 and self._trainer.explored) or done == total:
             weights = self._trainer.weights()
             cost = self._cost(weights)
             if cost < self.least:
@@ -59,15 +63,13 @@ class BestWeights:
 
 
 def best_of(
-    starts: int,
-    make: Callable[[int], TeamTrainer],
-    settings: Settings,
-    cost: Callable[[Weights], float],
+    make: Callable[[int], TeamTrainer], settings: Settings, cost: Callable[[Weights], float]
 ) -> Weights:
-    """The weights of least `cost` of all runs that `make` begins, numbers 0 to `starts` - 1.
+    """The weights of least `cost` of `STARTS` runs from `make(seed)`; fewer on a small budget.
 
     Each run has a folder of its own; the curve of the best one is put beside them.
     """
+    starts = min(STARTS, settings.steps(STARTS))
     least, best, weights = np.inf, 0, Weights()
     for start in range(starts):
 
@@ -75,7 +77,7 @@ def best_of(
             settings.progress(start * total + done, starts * total, line)
 
         own = replace(settings, out=_folder(settings, start), progress=progress)
-        run = BestWeights(make(start), own, cost)
+        run = BestWeights(make(STARTS * settings.seed + start), own, cost)
         run.train()
         if run.least < least:
             least, best, weights = run.least, start, run.weights

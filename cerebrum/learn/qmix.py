@@ -106,6 +106,11 @@ class TeamTrainer:
         return _between(self.settings.epsilon, self.round / span)
 
     @property
+    def explored(self) -> bool:
+        """Whether `epsilon` has come down to where it stays."""
+        return self.round >= self.settings.explore_share * self.settings.rounds
+
+    @property
     def learning_rate(self) -> float:
         """Of the current round."""
         return _between(self.settings.learning_rate, self.round / self.settings.rounds)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.learn import bid_evaluation
-from cerebrum.learn.best_weights import BestWeights, Weights
+from cerebrum.learn.best_weights import Weights, best_of
 from cerebrum.learn.bid_evaluation import Chooser, heuristic, learned, random_bids, seen
 from cerebrum.learn.bid_team import Bidders
 from cerebrum.learn.clusters import Clusters
@@ -119,14 +119,16 @@ def train(settings: Settings) -> Artefact:
     """The recipe."""
     team = Losing(clusters(TEAMS, SIZES))
     rounds = settings.steps(SETTINGS.rounds)
-    trainer = TeamTrainer(team, replace(SETTINGS, rounds=rounds, seed=settings.seed))
     unseen = source(SIZES, seed=2)
+
+    def trainer(seed: int) -> TeamTrainer:
+        return TeamTrainer(team, replace(SETTINGS, rounds=rounds, seed=seed))
 
     def lost(weights: Weights) -> float:
         return float(rejected(unseen, CHOSEN_ON, learned(Bidder(weights), _ENCODER)).mean())
 
     begun, cpu = time.perf_counter(), time.process_time()
-    weights = BestWeights(trainer, settings, lost).train()
+    weights = best_of(trainer, settings, lost)
     spent = time.process_time() - cpu, time.perf_counter() - begun
     bidder = Bidder(weights)
     made = Artefact(_card(settings, rounds, bidder, spent), weights, _statistics(bidder))
@@ -142,7 +144,8 @@ def _statistics(bidder: Bidder) -> Statistics:
 
 def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, float]) -> Card:
     return Card(
-        kind="bidder", name=NAME, algorithm="QMIX",
+        kind="bidder", name=NAME,
+        algorithm="QMIX with a pooled mixer; best of several runs",
         about="Bids for POST /schedule from what nodes have free; leaves room for what comes.",
         observation=Observation.of(SCHEMA),
         architecture={"hidden": (64, 64), "activation": "relu"},
@@ -156,7 +159,7 @@ def _card(settings: Settings, rounds: int, bidder: Bidder, spent: tuple[float, f
                 "its reference tasks have the sizes of the generated ones: "
                 "other mixes may gain less",
                 "the rule behind its reward, least room lost by exact numbers, is level with it",
-                f"{rounds * SETTINGS.round_steps * TEAMS:,} decisions of training"),
+                f"{rounds * SETTINGS.round_steps * TEAMS:,} decisions of training a run"),
     )  # fmt: skip
 
 
