@@ -1,6 +1,6 @@
-"""The weights of a team that were best on the way: bids go up and down to the end of a run, as each
-node's best bid depends on those of the others. Runs from other first weights end further apart than
-methods do, so the best of several is taken."""
+"""The weights that were best on the way: a learner gets better and worse again to the end of a run
+(bids most of all, as each node's best bid depends on those of the others). Teams from other first
+weights end further apart than methods do, so there the best of several runs is taken."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cerebrum.learn.checkpoints import load, save
-from cerebrum.learn.qmix import TeamTrainer
 from cerebrum.learn.recipes import CURVE, Settings
 
 Weights = dict[str, NDArray[np.float32]]
@@ -22,16 +22,43 @@ STARTS = 5
 """Runs by first weights of their own, of which the best is taken."""
 
 
+class Learner(Protocol):
+    """What `TeamTrainer` and `PpoTrainer` have in common."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether what it does now is worth a look."""
+        ...
+
+    def weights(self) -> Weights:
+        """Those to serve (copies)."""
+        ...
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        ...
+
+    def train(
+        self,
+        log: Path | None,
+        checkpoint: Path | None,
+        progress: Callable[[int, int, dict[str, float]], None],
+        checkpoint_every: int,
+    ) -> None:
+        """All rounds that are left; `progress` is told of a round before its checkpoint."""
+        ...
+
+
 class BestWeights:
     """The `weights` of `trainer` that had the least `cost` so far, looked at every `every` rounds
-    once it has explored, and at the end.
+    once it has settled, and at the end.
 
     What it knows is kept beside the checkpoint, so that a resumed run chooses among all of them.
     """
 
     def __init__(
         self,
-        trainer: TeamTrainer,
+        trainer: Learner,
         settings: Settings,
         cost: Callable[[Weights], float],
         every: int = 2,
@@ -49,11 +76,11 @@ class BestWeights:
                 self.weights, facts = load(self._kept)
                 self.least = float(facts["cost"])
         curve = self._settings.out / CURVE
-        self._trainer.train(curve, checkpoint, self._watch, checkpoint_every=self._every)
+        self._trainer.train(curve, checkpoint, self._watch, self._every)
         return self.weights
 
     def _watch(self, done: int, total: int, line: Mapping[str, float]) -> None:
-        if (done % self._every == 0 and self._trainer.explored) or done == total:
+        if (done % self._every == 0 and self._trainer.settled) or done == total:
             weights = self._trainer.weights()
             cost = self._cost(weights)
             if cost < self.least:
@@ -63,7 +90,7 @@ class BestWeights:
 
 
 def best_of(
-    make: Callable[[int], TeamTrainer], settings: Settings, cost: Callable[[Weights], float]
+    make: Callable[[int], Learner], settings: Settings, cost: Callable[[Weights], float]
 ) -> Weights:
     """The weights of least `cost` of `STARTS` runs from `make(seed)`; fewer on a small budget.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
@@ -102,16 +103,27 @@ class PpoTrainer:
     def train(
         self, log: Path | None = None, checkpoint: Path | None = None,
         progress: Callable[[int, int, dict[str, float]], None] = lambda done, of, line: None,
+        checkpoint_every: int = 1,
     ) -> None:  # fmt: skip
-        """All rounds that are left; a line of the log and a checkpoint after each."""
+        """All rounds that are left; a line of the log each, a checkpoint every so many."""
         while self.round < self.settings.rounds:
             line = self.run_round()
             if log is not None:
                 whole = {"round": float(self.round), **line}
                 curve.append(log, {name: whole[name] for name in LOGGED})
-            if checkpoint is not None:
-                self.save(checkpoint)
             progress(self.round, self.settings.rounds, line)
+            due = self.round % checkpoint_every == 0 or self.round == self.settings.rounds
+            if checkpoint is not None and due:
+                self.save(checkpoint)
+
+    @property
+    def settled(self) -> bool:
+        """Always: how much it tries out is part of what it learns."""
+        return True
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Those of the scorer, as in an artefact."""
+        return self.network.weights()
 
     @torch_state.one_thread()
     def run_round(self) -> dict[str, float]:

@@ -106,7 +106,7 @@ class TeamTrainer:
         return _between(self.settings.epsilon, self.round / span)
 
     @property
-    def explored(self) -> bool:
+    def settled(self) -> bool:
         """Whether `epsilon` has come down to where it stays."""
         return self.round >= self.settings.explore_share * self.settings.rounds
 

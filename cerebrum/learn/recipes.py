@@ -27,10 +27,12 @@ RECIPES: dict[str, str] = {
     "openb-scorer": "cerebrum.learn.openb_scorer:train",
     "schedule-bidder": "cerebrum.learn.schedule_bidder:train",
     "qmix-bidder": "cerebrum.learn.bidding:train",
+    "churn-scorer": "cerebrum.learn.churn_scorer:train",
 }
 """Name of the artefact -> the function that makes it."""
 
 EVALUATIONS: dict[str, str] = {
+    "churn-scorer": "cerebrum.learn.churn_scorer:evaluate",
     "job-order": "cerebrum.learn.job_evaluation:evaluate",
     "job-order-easy": "cerebrum.learn.job_evaluation:evaluate",
     "openb-scorer": "cerebrum.learn.openb_evaluation:evaluate",

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cerebrum.policies.learned.node_scorer import UNIT, K, N, checked
+from cerebrum.policies.learned.node_scorer import UNIT, K, N, checked, flat_of
 
 
 class ScorerNetwork(nn.Module):
@@ -33,10 +33,14 @@ class ScorerNetwork(nn.Module):
         drive = drive + (self.hidden[:, N : N + K].T[kind] + self.hidden[:, N + K])[..., None, :]
         return self.base * fgd + straight + torch.tanh(drive) @ self.hidden[:, -1]
 
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The weights as they are in an artefact (copies)."""
+        parts = {"linear": self.linear, "hidden": self.hidden}
+        return {name: part.detach().cpu().numpy().copy() for name, part in parts.items()}
+
     def flat(self) -> NDArray[np.float64]:
         """The weights as `node_scorer` takes them."""
-        parts = [part.detach().cpu().numpy().ravel() for part in (self.linear, self.hidden)]
-        return checked(np.concatenate(parts))
+        return flat_of(self.weights())
 
     def take(self, weights: NDArray[np.float64]) -> None:
         """Take over weights of this many hidden units, as `flat` gives them."""

@@ -163,11 +163,17 @@ def policy(scorer: Scorer, queue: str = "skip", name: str | None = None) -> Incr
 
 def weights_of(artefact: Artefact) -> tuple[Vector, Vector]:
     """The flat weights and the price list in an artefact. Raises `ConfigError`."""
-    parts = [artefact.weight("linear", K, N, dtype=np.float64)]
+    parts = {"linear": artefact.weight("linear", K, N, dtype=np.float64)}
     if "hidden" in artefact.weights:
-        parts.append(artefact.weight("hidden", -1, UNIT, dtype=np.float64))
+        parts["hidden"] = artefact.weight("hidden", -1, UNIT, dtype=np.float64)
     prices = artefact.weight("prices", PRICES, dtype=np.float64)
-    return checked(np.concatenate([part.ravel() for part in parts])), checked_prices(prices)
+    return flat_of(parts), checked_prices(prices)
+
+
+def flat_of(parts: Mapping[str, NDArray[Any]]) -> Vector:
+    """`linear` [K, N] and `hidden` [units, UNIT], if there is one. Raises `ConfigError`."""
+    found = [parts[name].ravel() for name in ("linear", "hidden") if name in parts]
+    return checked(np.concatenate(found))
 
 
 def arrays_of(weights: Vector, prices: Vector) -> Mapping[str, NDArray[Any]]:
