@@ -65,7 +65,7 @@ HELD_OUT = range(10_001, 10_161)
 CHOSEN_ON = range(20_001, 20_241)
 """On these the best weights of the run are chosen, and what is usual is taken."""
 USUAL = 48
-LARGE = "100 nodes"
+LARGE_NODES = 100
 HEURISTICS = ("fgd", "best-fit", "pwr", "most-allocated", "least-allocated")
 METRIC = "work rejected, share of the cluster"
 
@@ -79,8 +79,8 @@ def source_of(settings: Settings) -> Sampled:
 
 def kinds_of_cluster(source: Sampled) -> dict[str, tuple[Sampled, Sequence[int]]]:
     """What is evaluated: as in training, and clusters larger than any of it, as full."""
-    large = replace(source, nodes=(100, 100), load=(1.1, 1.3), tasks_per_node=60)
-    return {"8 to 32 nodes": (source, HELD_OUT), LARGE: (large, HELD_OUT[:20])}
+    large = replace(source, nodes=(LARGE_NODES,) * 2, load=(1.1, 1.3), tasks_per_node=60)
+    return {"8 to 32 nodes": (source, HELD_OUT), f"{LARGE_NODES} nodes": (large, HELD_OUT[:20])}
 
 
 @dataclass(frozen=True, eq=False)
