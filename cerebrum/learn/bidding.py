@@ -115,7 +115,7 @@ def train(settings: Settings) -> Artefact:
     card = _card(settings, outcomes, cpu, wall)
     made = Artefact(card, weights, Statistics.of(observed))
     longer = replace(held_out, tasks_per_node=100)
-    runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
+    runs = map(longer.scenario, CHOSEN_ON[: settings.steps(USUAL)])
     return with_usual(made, runs, queue="reject")
 
 

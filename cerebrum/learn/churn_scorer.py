@@ -147,7 +147,7 @@ def train(settings: Settings) -> Artefact:
     bare = Artefact(_card(settings, spent), arrays, Statistics.of(met[:, :N]))
     made = replace(bare, card=bare.card.model_copy(update={"evaluation": evaluate(bare, settings)}))
     longer = replace(unseen, tasks_per_node=100)
-    runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
+    runs = map(longer.scenario, CHOSEN_ON[: settings.steps(USUAL)])
     return with_usual(made, runs, queue="reject")
 
 

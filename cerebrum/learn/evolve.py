@@ -65,13 +65,17 @@ class Strategy:
         self._norm = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n))
 
     def _factor(self) -> None:
-        values, self._basis = np.linalg.eigh(self._covariance)
-        self._axes = np.sqrt(np.maximum(values, 1e-20))
+        # The symmetric root: a rounding error of the covariance, which machines differ by, moves
+        # candidates as little. Steps along eigenvectors would turn by any angle where two of the
+        # eigenvalues are nearly equal, as all are at the start.
+        values, basis = np.linalg.eigh(self._covariance)
+        axes = np.sqrt(np.maximum(values, 1e-20))
+        self._root, self._whiten = (basis * axes) @ basis.T, (basis / axes) @ basis.T
 
     def ask(self) -> Vector:
         """float64[population, n]: candidates, the second half mirrors the first."""
         draws = self._rng.standard_normal((self.population // 2, len(self.mean)))
-        steps = (draws * self._axes) @ self._basis.T
+        steps = draws @ self._root
         self._asked = np.vstack([steps, -steps]).astype(np.float64)
         return self.mean + self.sigma * self._asked
 
@@ -95,8 +99,7 @@ class Strategy:
 
     def _follow(self, step: Vector) -> None:
         """Move both evolution paths and the step size."""
-        white = self._basis @ ((self._basis.T @ step) / self._axes)
-        c = self._c_sigma
+        white, c = self._whiten @ step, self._c_sigma
         self._path_sigma = (1 - c) * self._path_sigma + math.sqrt(c * (2 - c) * self._mass) * white
         length = float(np.linalg.norm(self._path_sigma))
         expected = self._norm * math.sqrt(1 - (1 - c) ** (2 * (self.generation + 1)))

@@ -25,17 +25,17 @@ RECIPES: dict[str, str] = {
     "job-order": "cerebrum.learn.job_order:job_order",
     "job-order-easy": "cerebrum.learn.job_order:job_order_easy",
     "openb-scorer": "cerebrum.learn.openb_scorer:train",
+    "churn-scorer": "cerebrum.learn.churn_scorer:train",
     "schedule-bidder": "cerebrum.learn.schedule_bidder:train",
     "qmix-bidder": "cerebrum.learn.bidding:train",
-    "churn-scorer": "cerebrum.learn.churn_scorer:train",
 }
 """Name of the artefact -> the function that makes it."""
 
 EVALUATIONS: dict[str, str] = {
-    "churn-scorer": "cerebrum.learn.churn_scorer:evaluate",
     "job-order": "cerebrum.learn.job_evaluation:evaluate",
     "job-order-easy": "cerebrum.learn.job_evaluation:evaluate",
     "openb-scorer": "cerebrum.learn.openb_evaluation:evaluate",
+    "churn-scorer": "cerebrum.learn.churn_scorer:evaluate",
     "qmix-bidder": "cerebrum.learn.bidding:evaluate_artefact",
     "schedule-bidder": "cerebrum.learn.schedule_bidder:evaluate",
 }

@@ -133,7 +133,7 @@ def train(settings: Settings) -> Artefact:
     bidder = Bidder(weights)
     made = Artefact(_card(settings, rounds, bidder, spent), weights, _statistics(bidder))
     longer = replace(source(SIZES), tasks=2000)
-    runs = (longer.scenario(number) for number in CHOSEN_ON[: settings.steps(USUAL)])
+    runs = map(longer.scenario, CHOSEN_ON[: settings.steps(USUAL)])
     return with_usual(made, runs, queue="reject")
 
 
