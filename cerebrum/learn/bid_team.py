@@ -39,6 +39,10 @@ class Shaping:
     kwh_per_gpu: float = 0.0
     energy: float = 1.0
 
+    def charge_kwh(self, seen: NDArray[np.float32]) -> NDArray[np.floating]:
+        """float32[...]: what a node that looks like `seen`, [..., F], is charged for the task."""
+        return self.kwh_per_kw * seen[..., _ADDED_KW] + self.kwh_per_gpu * seen[..., _ADDED_GPU]
+
 
 def cost_kwh(terms: NDArray[np.float64], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
     """The objective, from [..., T] reward terms and the number of nodes of each cluster."""
@@ -87,8 +91,7 @@ class BidTeam(Bidders):
         rows = award(actions, clusters.mask)
         nodes = clusters.present.sum(1)
         taken = clusters.observation[self._envs, rows] * (rows >= 0)[:, None]
-        later = self.shaping.kwh_per_kw * taken[:, _ADDED_KW]
-        later += self.shaping.kwh_per_gpu * taken[:, _ADDED_GPU]
+        later = self.shaping.charge_kwh(taken)
         _, done = clusters.step(rows)
         terms = clusters.terms
         cost = -self.shaping.energy * terms[:, _POWER]

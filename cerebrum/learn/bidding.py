@@ -15,9 +15,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cerebrum.learn.best_weights import Weights, best_of
 from cerebrum.learn.bid_evaluation import (
     HEURISTICS,
+    Chooser,
     Outcome,
     compare,
     evaluate,
@@ -29,6 +33,7 @@ from cerebrum.learn.bid_evaluation import (
 from cerebrum.learn.bid_scenarios import Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
+from cerebrum.learn.encoders import get_encoder
 from cerebrum.learn.mixing import Method
 from cerebrum.learn.qmix import TeamSettings, TeamTrainer, default_device
 from cerebrum.learn.recipes import Settings
@@ -133,6 +138,16 @@ def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> di
     choosers |= {name: heuristic(name) for name in HEURISTICS}
     choosers["random bids"] = random_bids(0)
     return {name: evaluate(source, HELD_OUT, choose, each) for name, choose in choosers.items()}
+
+
+def least_charge() -> Chooser:
+    """The rule behind the reward: the node that is charged least, by exact numbers of all nodes."""
+
+    def rows(clusters: Clusters) -> NDArray[np.int64]:
+        charge = SHAPING.charge_kwh(clusters.observation)
+        return np.where(clusters.mask, charge, np.inf).argmin(axis=1)
+
+    return Chooser(get_encoder("bid"), rows)
 
 
 def _card(settings: Settings, outcomes: Mapping[str, Outcome], cpu: float, wall: float) -> Card:
