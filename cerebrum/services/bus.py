@@ -197,8 +197,6 @@ def _pika() -> Any:
 
 
 def _broker_errors() -> tuple[type[Exception], ...]:
-    """What a connection that breaks raises, depending on where it breaks."""
-    import aiormq
-
-    closed = (asyncio.InvalidStateError, ConnectionError)
-    return (*closed, aiormq.exceptions.AMQPError, _pika().exceptions.AMQPException)
+    """What a connection that breaks raises, depending on where it breaks: a channel that is found
+    closed between two messages is a `RuntimeError`."""
+    return (asyncio.InvalidStateError, *_pika().exceptions.CONNECTION_EXCEPTIONS)

@@ -187,6 +187,35 @@ def test_without_a_broker_the_bus_goes_on_trying(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.needs(module="aio_pika")
+@pytest.mark.parametrize("name", ["ChannelInvalidStateError", "ChannelClosed", "ConnectionClosed"])
+def test_however_the_connection_breaks_it_connects_again(tmp_path: Path, name: str) -> None:
+    """A channel may be found closed between two messages, which is no error of the protocol."""
+    import aiormq
+
+    class Breaks(Bus):
+        async def _session(self) -> None:
+            sessions.append(len(sessions))
+            raise getattr(aiormq.exceptions, name)()
+
+    class Hurry(MachineClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(0)
+
+    async def again() -> bool:
+        return len(sessions) > 2
+
+    async def story() -> None:
+        async with Database(f"sqlite:///{tmp_path}/f.db") as store:
+            carrying = asyncio.create_task(Breaks(store, Source(), Hurry(), "amqp://x/").run())
+            await until(again, limit_s=5)
+            assert not carrying.done()
+            await ended(carrying)
+
+    sessions: list[int] = []
+    asyncio.run(story())
+
+
 def test_it_ends_when_told_to_while_it_connects(tmp_path: Path) -> None:
     """The client library takes a cancellation in mid-connect for a connection that failed."""
 
