@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks._harness import CACHE, DATA, Benchmark, CannotRun, Measured, console, progress
+from benchmarks._harness import (
+    CACHE,
+    DATA,
+    Benchmark,
+    CannotRun,
+    Measured,
+    console,
+    need_data,
+    progress,
+)
 from cerebrum.learn.bid_evaluation import compare, evaluate, table
 from cerebrum.learn.bidding import (
     HELD_OUT,
@@ -20,7 +29,7 @@ from cerebrum.learn.bidding import (
     least_charge,
     rate,
     train_method,
-    training_source,
+    unseen_source,
 )
 from cerebrum.learn.mixing import Method
 from cerebrum.learn.recipes import Settings
@@ -56,14 +65,11 @@ def bidders() -> dict[str, Bidder]:
 
 def run() -> Measured:
     """Every kind of cluster."""
-    if not (DATA / "openb").is_dir():
-        raise CannotRun(f"there is no {DATA / 'openb'}: set CEREBRUM_DATA")
+    need_data("openb")
     compared, won = bidders(), 0
     for name, (nodes, tasks_per_node, each) in CLUSTERS.items():
         progress(name)
-        source = replace(
-            training_source(DATA), nodes=nodes, tasks_per_node=tasks_per_node, variants=2**31
-        )
+        source = replace(unseen_source(DATA), nodes=nodes, tasks_per_node=tasks_per_node)
         outcomes = rate(source, compared, each)
         outcomes["least charge"] = evaluate(source, HELD_OUT, least_charge(), each)
         console.print(f"\n{name}\n\n{table(outcomes, 'qmix')}\n")

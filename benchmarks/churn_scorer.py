@@ -7,21 +7,18 @@ was trained where nothing leaves. Below zero it rejects less beyond chance.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.table import Table
 
-from benchmarks._harness import DATA, Benchmark, CannotRun, Measured, console, progress
+from benchmarks._harness import Benchmark, Measured, console, need_data, progress
 from cerebrum.learn.bid_evaluation import Difference, compare
+from cerebrum.learn.bidding import unseen_source
 from cerebrum.learn.churn_scorer import (
     NAME,
     episodes_of,
     kinds_of_cluster,
     rate,
     rejected,
-    source_of,
 )
-from cerebrum.learn.recipes import Settings
 from cerebrum.policies.learned.artefact import find, read
 from cerebrum.policies.learned.node_scorer import make
 
@@ -30,18 +27,17 @@ OTHER = "openb-scorer"
 
 def run() -> Measured:
     """Both kinds of cluster."""
-    if not (DATA / "openb").is_dir():
-        raise CannotRun(f"there is no {DATA / 'openb'}: set CEREBRUM_DATA")
-    artefact, other = read(find(NAME)), make(read(find(OTHER)), "reject")
+    data = need_data("openb").parent
+    ours, other = (make(read(find(name)), "reject") for name in (NAME, OTHER))
     first: dict[str, Difference] = {}
-    for kind, (source, numbers) in kinds_of_cluster(source_of(Settings(Path(), DATA))).items():
+    for kind, (source, numbers) in kinds_of_cluster(unseen_source(data)).items():
         progress(f"{kind}, {len(numbers)} scenarios")
         episodes = episodes_of(source, numbers)
-        found = {**rate(artefact, episodes), OTHER: rejected(episodes, other)}
+        found = {**rate(ours, episodes), OTHER: rejected(episodes, other)}
         against = {name: compare(found[NAME], lost) for name, lost in found.items()}
         table = Table("policy", "work rejected, % of the cluster", f"{NAME} against it", title=kind)
         for name, d in against.items():
-            shown = "" if name == NAME else f"{d.mean:+.1f} % [{d.low:+.1f}, {d.high:+.1f}]"
+            shown = "" if name == NAME else f"{d:+.1f}"
             table.add_row(name, f"{100 * found[name].mean():.1f}", shown)
         console.print(table)
         first = first or against

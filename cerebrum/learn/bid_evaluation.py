@@ -29,6 +29,8 @@ from cerebrum.policies.learned.bidder import HIGHEST_BID, Bidder, award
 from cerebrum.policies.learned.schema import Feature, Schema
 from cerebrum.policies.pwr import pwr
 
+Observed = NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Chooser:
@@ -79,14 +81,19 @@ def _scored(name: str) -> Encoder:
     return Encoder(Schema(name, 1, (Feature("score", "1", 1.0, "of the scorer"),)), _SCORES[name])
 
 
-def heuristic(name: str) -> Chooser:
-    """The node that a scorer likes best."""
+def highest(encoder: Encoder, worth: Callable[[Observed], NDArray[np.floating]]) -> Chooser:
+    """The node with the highest `worth`, [E, N] of what `encoder` shows of all, [E, N, F]."""
 
     def rows(clusters: Clusters) -> NDArray[np.int64]:
-        scores = np.where(clusters.mask, clusters.observation[:, :, 0], -np.inf)
+        scores = np.where(clusters.mask, worth(clusters.observation), -np.inf)
         return scores.argmax(axis=1)
 
-    return Chooser(_scored(name), rows)
+    return Chooser(encoder, rows)
+
+
+def heuristic(name: str) -> Chooser:
+    """The node that a scorer likes best."""
+    return highest(_scored(name), lambda seen: seen[..., 0])
 
 
 def random_bids(seed: int) -> Chooser:
@@ -197,6 +204,10 @@ class Difference:
         """Whether the first costs less, beyond chance."""
         return self.high < 0
 
+    def __format__(self, spec: str) -> str:
+        """In percent, each number by `spec`, such as `+.2f`."""
+        return f"{self.mean:{spec}} % [{self.low:{spec}}, {self.high:{spec}}]"
+
 
 def compare(ours: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
     """Ours less the other, pair by pair, relative to the mean of the other, in percent."""
@@ -211,8 +222,7 @@ def table(outcomes: Mapping[str, Outcome], ours: str) -> str:
     for name, found in outcomes.items():
         against = ""
         if name != ours:
-            d = compare(outcomes[ours].per_node, found.per_node)
-            against = f"{d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
+            against = f"{compare(outcomes[ours].per_node, found.per_node):+.2f}"
         lines.append(
             f"| {name} | {found.per_node.mean():.3f} "
             f"| {np.mean(found.energy_kwh / found.nodes):.3f} "

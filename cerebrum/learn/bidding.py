@@ -15,9 +15,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cerebrum.learn.best_weights import Weights, best_of
 from cerebrum.learn.bid_evaluation import (
     HEURISTICS,
@@ -26,11 +23,12 @@ from cerebrum.learn.bid_evaluation import (
     compare,
     evaluate,
     heuristic,
+    highest,
     learned,
     random_bids,
     seen,
 )
-from cerebrum.learn.bid_scenarios import Sampled
+from cerebrum.learn.bid_scenarios import SCENARIOS, Sampled
 from cerebrum.learn.bid_team import REWARD, BidTeam, Shaping
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import get_encoder
@@ -65,14 +63,21 @@ SETTINGS = TeamSettings(
 
 
 @cache
-def training_source(data: Path) -> Sampled:
+def training_source(data: Path | None) -> Sampled:
     """Clusters of 8 to 32 nodes, from the folder that has `openb` in it. Raises `NotFound`."""
+    if data is None:
+        raise NotFound("trained and evaluated on the openb traces: give their folder with --data")
     folder = data / "openb"
     if not folder.is_dir():
-        raise NotFound(f"there is no {folder}: the bidder is trained on openb's nodes and tasks")
+        raise NotFound(f"there is no {folder}: clusters are drawn from openb's nodes and tasks")
     return Sampled(
         openb.read(folder), nodes=(8, MOST_NODES), load=(0.8, 1.2), variants=TRAINING_SCENARIOS
     )
+
+
+def unseen_source(data: Path | None) -> Sampled:
+    """The same with scenarios of any number, of which training saw the first few."""
+    return replace(training_source(data), variants=SCENARIOS)
 
 
 def clusters_of(source: Sampled) -> Clusters:
@@ -92,11 +97,8 @@ def train_method(settings: Settings, method: Method) -> Weights:
 
     Raises `NotFound` without openb.
     """
-    if settings.data is None:
-        raise NotFound("the bidder is trained on openb: name the folder of real traces")
-    source = training_source(settings.data)
+    source, unseen = training_source(settings.data), unseen_source(settings.data)
     chosen = replace(SETTINGS, method=method, rounds=settings.steps(SETTINGS.rounds))
-    unseen = replace(source, variants=2**31)
 
     def trainer(seed: int) -> TeamTrainer:
         return make_trainer(source, replace(chosen, seed=seed))
@@ -112,8 +114,7 @@ def train(settings: Settings) -> Artefact:
     cpu, wall = time.process_time(), time.perf_counter()
     weights = train_method(settings, "qmix")
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    assert settings.data is not None
-    held_out = replace(training_source(settings.data), variants=2**31)
+    held_out = unseen_source(settings.data)
     outcomes = rate(held_out, {"qmix": Bidder(weights)})
     world, seeds = clusters_of(training_source(settings.data)), range(1000, 1000 + CLUSTERS)
     observed = seen(world, learned(Bidder(weights)), seeds, steps=1000, every=50)
@@ -126,10 +127,7 @@ def train(settings: Settings) -> Artefact:
 
 def evaluate_artefact(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:
     """The held-out episodes anew. Raises `NotFound` without openb in `settings.data`."""
-    if settings.data is None:
-        raise NotFound("evaluated on the openb traces: give their folder with --data")
-    held_out = replace(training_source(settings.data), variants=2**31)
-    return _rows(rate(held_out, {"qmix": Bidder(artefact.weights)}))
+    return _rows(rate(unseen_source(settings.data), {"qmix": Bidder(artefact.weights)}))
 
 
 def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> dict[str, Outcome]:
@@ -142,12 +140,7 @@ def rate(source: Sampled, bidders: Mapping[str, Bidder], each: int = EACH) -> di
 
 def least_charge() -> Chooser:
     """The rule behind the reward: the node that is charged least, by exact numbers of all nodes."""
-
-    def rows(clusters: Clusters) -> NDArray[np.int64]:
-        charge = SHAPING.charge_kwh(clusters.observation)
-        return np.where(clusters.mask, charge, np.inf).argmin(axis=1)
-
-    return Chooser(get_encoder("bid"), rows)
+    return highest(get_encoder("bid"), lambda seen: -SHAPING.charge_kwh(seen))
 
 
 def _card(settings: Settings, outcomes: Mapping[str, Outcome], cpu: float, wall: float) -> Card:
@@ -185,8 +178,7 @@ def _rows(outcomes: Mapping[str, Outcome]) -> tuple[EvaluationRow, ...]:
     for name, found in outcomes.items():
         if name == "qmix":
             continue
-        d = compare(ours.per_node, found.per_node)
-        note = f"qmix against it: {d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
+        note = f"qmix against it: {compare(ours.per_node, found.per_node):+.2f}"
         rows.append(_row(name, float(found.per_node.mean()), note))
     return tuple(rows)
 

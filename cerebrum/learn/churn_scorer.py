@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from cerebrum.executors.simulated import Simulation
 from cerebrum.learn.best_weights import BestWeights, Weights
-from cerebrum.learn.bid_evaluation import Chooser, compare, seen
+from cerebrum.learn.bid_evaluation import compare, highest, seen
 from cerebrum.learn.bid_scenarios import Sampled
-from cerebrum.learn.bidding import training_source
+from cerebrum.learn.bidding import training_source, unseen_source
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.node_encoder import node_encoder
 from cerebrum.learn.packing import demand, price_list
@@ -29,7 +29,6 @@ from cerebrum.learn.ppo import PpoSettings, PpoTrainer
 from cerebrum.learn.recipes import Settings
 from cerebrum.learn.scorer_network import ScorerNetwork
 from cerebrum.learn.usual import with_usual
-from cerebrum.model.errors import NotFound
 from cerebrum.model.events import TaskState
 from cerebrum.model.protocols import Policy
 from cerebrum.model.scenario import Scenario
@@ -68,13 +67,6 @@ USUAL = 48
 LARGE_NODES = 100
 HEURISTICS = ("fgd", "best-fit", "pwr", "most-allocated", "least-allocated")
 METRIC = "work rejected, share of the cluster"
-
-
-def source_of(settings: Settings) -> Sampled:
-    """Scenarios of any number. Raises `NotFound` without openb."""
-    if settings.data is None:
-        raise NotFound(f"{NAME} is trained on openb: name the folder of real traces")
-    return replace(training_source(settings.data), variants=2**31)
 
 
 def kinds_of_cluster(source: Sampled) -> dict[str, tuple[Sampled, Sequence[int]]]:
@@ -122,9 +114,7 @@ def episodes_of(source: Sampled, numbers: Sequence[int]) -> list[Episode]:
 
 def train(settings: Settings) -> Artefact:
     """The recipe. Raises `NotFound` without openb."""
-    unseen = source_of(settings)
-    assert settings.data is not None
-    source = training_source(settings.data)
+    source, unseen = training_source(settings.data), unseen_source(settings.data)
     prices = price_list(demand(source.base.tasks))
     world = Clusters(
         source, CLUSTERS, encoder=node_encoder(prices), reward=REWARD,
@@ -135,33 +125,28 @@ def train(settings: Settings) -> Artefact:
     trainer = PpoTrainer(world, network, replace(SETTINGS, rounds=rounds, seed=settings.seed))
     scorer, judged = TrainableScorer(HIDDEN, prices), episodes_of(unseen, CHOSEN_ON)
 
-    def lost(weights: Weights) -> float:
+    def serving(weights: Weights) -> Policy:
         scorer.weights = flat_of(weights)
-        return float(rejected(judged, policy(scorer, "reject")).mean())
+        return policy(scorer, "reject")  # a new one: it remembers scores
+
+    def lost(weights: Weights) -> float:
+        return float(rejected(judged, serving(weights)).mean())
 
     begun, cpu = time.perf_counter(), time.process_time()
     weights = BestWeights(trainer, settings, lost, LOOK_EVERY).train()
     spent = time.process_time() - cpu, time.perf_counter() - begun
-    arrays = arrays_of(flat_of(weights), prices)
-    met = seen(world, _fgd(world), range(1000, 1000 + CLUSTERS), steps=1000, every=50)
-    bare = Artefact(_card(settings, spent), arrays, Statistics.of(met[:, :N]))
-    made = replace(bare, card=bare.card.model_copy(update={"evaluation": evaluate(bare, settings)}))
+    card = _card(settings, _rows(serving(weights), unseen), spent)
+    fgd = highest(world.encoder, lambda shown: shown[..., N + K])
+    met = seen(world, fgd, range(1000, 1000 + CLUSTERS), steps=1000, every=50)
+    made = Artefact(card, arrays_of(scorer.weights, prices), Statistics.of(met[:, :N]))
     longer = replace(unseen, tasks_per_node=100)
     runs = map(longer.scenario, CHOSEN_ON[: settings.steps(USUAL)])
     return with_usual(made, runs, queue="reject")
 
 
-def _fgd(world: Clusters) -> Chooser:
-    """FGD, by its number in what the environment shows."""
-
-    def rows(clusters: Clusters) -> NDArray[np.int64]:
-        scores = np.where(clusters.mask, clusters.observation[:, :, N + K], -np.inf)
-        return scores.argmax(axis=1)
-
-    return Chooser(world.encoder, rows)
-
-
-def _card(settings: Settings, spent: tuple[float, float]) -> Card:
+def _card(
+    settings: Settings, evaluation: tuple[EvaluationRow, ...], spent: tuple[float, float]
+) -> Card:
     return Card(
         kind="node-scorer",
         name=NAME,
@@ -180,6 +165,7 @@ def _card(settings: Settings, spent: tuple[float, float]) -> Card:
         training_cpu_s=round(spent[0], 1),
         training_wall_s=round(spent[1], 1),
         statistics_note="nodes with room for the task while FGD decides, training scenarios",
+        evaluation=evaluation,
         limits=(
             "prices are those of openb's task sizes: other mixes need other prices",
             "where tasks never leave it was not trained; openb-scorer was",
@@ -192,26 +178,28 @@ def _card(settings: Settings, spent: tuple[float, float]) -> Card:
 
 def evaluate(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:
     """Work rejected on the held-out scenarios. Raises `NotFound` without openb."""
+    return _rows(make(artefact, queue="reject"), unseen_source(settings.data))
+
+
+def _rows(ours: Policy, unseen: Sampled) -> tuple[EvaluationRow, ...]:
     rows: list[EvaluationRow] = []
-    for kind, (source, numbers) in kinds_of_cluster(source_of(settings)).items():
-        outcomes = rate(artefact, episodes_of(source, numbers))
+    for kind, (source, numbers) in kinds_of_cluster(unseen).items():
+        outcomes = rate(ours, episodes_of(source, numbers))
         for name, found in outcomes.items():
-            d = compare(outcomes[artefact.card.name], found)
-            note = f"{artefact.card.name} against it: {d.mean:+.2f} % [{d.low:+.2f}, {d.high:+.2f}]"
+            against = f"{NAME} against it: {compare(outcomes[NAME], found):+.2f}"
             rows.append(
                 EvaluationRow(
                     scenario=f"openb, {kind}, {len(numbers)} held-out scenarios",
                     policy=name,
                     metric=METRIC,
                     value=round(float(found.mean()), 4),
-                    note="" if name == artefact.card.name else note,
+                    note="" if name == NAME else against,
                 )
             )
     return tuple(rows)
 
 
-def rate(artefact: Artefact, episodes: Sequence[Episode]) -> Mapping[str, NDArray[np.float64]]:
-    """Work rejected by episode, of the artefact and of every heuristic."""
-    policies: dict[str, Policy] = {artefact.card.name: make(artefact, queue="reject")}
-    policies |= {name: get_policy(name, queue="reject") for name in HEURISTICS}
-    return {name: rejected(episodes, chosen) for name, chosen in policies.items()}
+def rate(ours: Policy, episodes: Sequence[Episode]) -> Mapping[str, NDArray[np.float64]]:
+    """Work rejected by episode, of ours under `NAME`, and of every heuristic."""
+    policies = {name: get_policy(name, queue="reject") for name in HEURISTICS}
+    return {name: rejected(episodes, one) for name, one in {NAME: ours, **policies}.items()}

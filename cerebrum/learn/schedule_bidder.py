@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cerebrum.learn import bid_evaluation
 from cerebrum.learn.best_weights import Weights, best_of
-from cerebrum.learn.bid_evaluation import Chooser, heuristic, learned, random_bids, seen
+from cerebrum.learn.bid_evaluation import Chooser, heuristic, highest, learned, random_bids, seen
 from cerebrum.learn.bid_team import Bidders
 from cerebrum.learn.clusters import Clusters
 from cerebrum.learn.encoders import Encoder
@@ -170,13 +170,8 @@ def choosers(bidder: Bidder) -> dict[str, Chooser]:
     """The bidder, the heuristics of the engine, and bids by lot."""
     found = {NAME: learned(bidder, _ENCODER), "random bids": random_bids(7)}
     found |= {name: heuristic(name) for name in _HEURISTICS}
-    return found | {"least room lost": Chooser(_ENCODER, _least_room_lost)}
-
-
-def _least_room_lost(clusters: Clusters) -> NDArray[np.int64]:
-    """The rule behind the charge, with exact numbers where a bid has ten levels."""
-    lost = np.where(clusters.mask, clusters.observation[:, :, _ROOM_LOST], np.inf)
-    return lost.argmin(axis=1)
+    # The rule behind the charge, with exact numbers where a bid has ten levels.
+    return found | {"least room lost": highest(_ENCODER, lambda seen: -seen[..., _ROOM_LOST])}
 
 
 def evaluate(artefact: Artefact, settings: Settings) -> tuple[EvaluationRow, ...]:

@@ -158,18 +158,22 @@ class TestWithABroker:
         asyncio.run(story())
 
 
+class Hurry(MachineClock):
+    """Waits for nothing, and remembers how long it should have."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+
+
 async def _connected(bus: Bus) -> bool:
     return bus.connected
 
 
 def test_without_a_broker_the_bus_goes_on_trying(tmp_path: Path) -> None:
-    class Hurry(MachineClock):
-        waits: list[float] = []  # noqa: RUF012
-
-        async def sleep(self, seconds: float) -> None:
-            self.waits.append(seconds)
-            await asyncio.sleep(0)
-
     async def story() -> None:
         async with Database(f"sqlite:///{tmp_path}/d.db") as store:
             clock = Hurry()
@@ -198,10 +202,6 @@ def test_however_the_connection_breaks_it_connects_again(tmp_path: Path, name: s
             sessions.append(len(sessions))
             raise getattr(aiormq.exceptions, name)()
 
-    class Hurry(MachineClock):
-        async def sleep(self, seconds: float) -> None:
-            await asyncio.sleep(0)
-
     async def again() -> bool:
         return len(sessions) > 2
 
@@ -219,14 +219,14 @@ def test_however_the_connection_breaks_it_connects_again(tmp_path: Path, name: s
 def test_it_ends_when_told_to_while_it_connects(tmp_path: Path) -> None:
     """The client library takes a cancellation in mid-connect for a connection that failed."""
 
-    class Hurry(MachineClock):
+    class Quick(MachineClock):
         async def sleep(self, seconds: float) -> None:
             await asyncio.sleep(0.001)
 
     async def story() -> None:
         async with Database(f"sqlite:///{tmp_path}/d.db") as store:
             for step in range(30):
-                bus = Bus(store, Source(), Hurry(), "amqp://guest:guest@127.0.0.1:1/")
+                bus = Bus(store, Source(), Quick(), "amqp://guest:guest@127.0.0.1:1/")
                 carrying = asyncio.create_task(bus.run())
                 await asyncio.sleep(0.002 + 0.0002 * step)
                 carrying.cancel()
